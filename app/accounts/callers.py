@@ -1,0 +1,144 @@
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+from fastapi import Request
+from sqlalchemy import bindparam, select
+
+from app.accounts.models import Account, ApiKey, Token
+from app.accounts.roles import ROLES
+from app.accounts.tokens import KEY, digest
+from app.core import problems
+from app.core.caller import Caller
+from app.core.clock import Clock, day_of
+from app.core.database import Database
+from app.core.errors import Problem
+from app.core.problems import Kind
+from app.core.settings import Settings
+from app.nodes.models import Node
+
+MOST = 10_000
+
+_TOKEN = (
+    select(
+        Account.id,
+        Account.username,
+        Account.role,
+        Account.node_code,
+        Account.city_id,
+        Account.disabled_at,
+        Token.expires_at,
+        Token.sign_in_id,
+        Node.tier,
+        Node.closed_on,
+    )
+    .join(Account, Account.id == Token.account_id)
+    .join(Node, Node.code == Account.node_code)
+    .where(Token.token_hash == bindparam("hash"), Token.kind == "access")
+)
+_KEY = (
+    select(
+        ApiKey.id,
+        ApiKey.label,
+        ApiKey.scopes,
+        ApiKey.node_code,
+        ApiKey.city_id,
+        ApiKey.revoked_at,
+        Node.tier,
+        Node.closed_on,
+    )
+    .join(Node, Node.code == ApiKey.node_code)
+    .where(ApiKey.key_hash == bindparam("hash"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """Announced after commit: this sign-in, account or key is good no longer."""
+
+    id: UUID
+
+
+@dataclass(slots=True)
+class _Known:
+    caller: Caller
+    ids: tuple[UUID, ...]
+    expires_at: datetime | None
+    until: float
+
+
+def refused(kind: Kind) -> Problem:
+    """A 401, with the challenge that RFC 9110 asks for."""
+    return Problem(kind, headers={"WWW-Authenticate": "Bearer"})
+
+
+class Callers:
+    """Finds out who asks. What it found is good for `sign_in_cache_seconds`, or until it hears of a revocation."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        settings: Settings,
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._seconds = settings.sign_in_cache_seconds
+        self._monotonic = monotonic
+        self._known: dict[str, _Known] = {}
+
+    async def authenticate(self, request: Request) -> Caller:
+        """The caller of a request; a Problem (401) when its token or key is missing or not good."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise refused(problems.SIGN_IN_REQUIRED)
+        known = self._known.get(token)
+        if known is None or known.until <= self._monotonic():
+            known = await self._find(token)
+        if known.expires_at is not None and known.expires_at <= self._clock.now():
+            raise refused(problems.SIGN_IN_INVALID)
+        return known.caller
+
+    def heard(self, message: object) -> None:
+        """A listener of the database: forget what was revoked here."""
+        if isinstance(message, Revoked):
+            self._known = {token: known for token, known in self._known.items() if message.id not in known.ids}
+
+    def forget_all(self) -> None:
+        """Look everybody up again: the tree has changed."""
+        self._known.clear()
+
+    async def _find(self, token: str) -> _Known:
+        self._known.pop(token, None)
+        found = await (self._find_key(token) if token.startswith(KEY) else self._find_account(token))
+        if found is None:
+            raise refused(problems.SIGN_IN_INVALID)
+        if len(self._known) >= MOST:
+            self._known.clear()
+        self._known[token] = found
+        return found
+
+    async def _find_account(self, token: str) -> _Known | None:
+        async with self._database.reading() as conn:
+            row = (await conn.execute(_TOKEN, {"hash": digest(token)})).one_or_none()
+        if row is None or row.disabled_at is not None or self._is_closed(row.closed_on):
+            return None
+        caller = Caller(
+            row.city_id, row.node_code, row.tier, ROLES[row.role], row.username, role=row.role, account_id=row.id
+        )
+        return _Known(caller, (row.id, row.sign_in_id), row.expires_at, self._monotonic() + self._seconds)
+
+    async def _find_key(self, token: str) -> _Known | None:
+        async with self._database.reading() as conn:
+            row = (await conn.execute(_KEY, {"hash": digest(token)})).one_or_none()
+        if row is None or row.revoked_at is not None or self._is_closed(row.closed_on):
+            return None
+        caller = Caller(row.city_id, row.node_code, row.tier, frozenset(row.scopes), row.label, key_id=row.id)
+        return _Known(caller, (row.id,), None, self._monotonic() + self._seconds)
+
+    def _is_closed(self, closed_on: date | None) -> bool:
+        return closed_on is not None and closed_on <= day_of(self._clock.now())

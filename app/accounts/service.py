@@ -1,0 +1,247 @@
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.accounts.callers import Revoked, refused
+from app.accounts.models import Account, ApiKey, Token
+from app.accounts.roles import ROLES
+from app.accounts.tokens import ACCESS, KEY, REFRESH, digest, new_token
+from app.core import paging, problems
+from app.core.caller import SCOPES, Caller
+from app.core.clock import day_of
+from app.core.database import announce
+from app.core.errors import Problem
+from app.core.ids import new_id
+from app.nodes.models import Node
+from app.nodes.scope import visible
+
+
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """How long tokens are good."""
+
+    access: timedelta
+    refresh: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The two tokens of a sign-in, in clear: shown once."""
+
+    access: str
+    refresh: str
+
+
+async def stored_password(conn: AsyncConnection, *, username: str) -> tuple[UUID, str] | None:
+    """The account and its password hash; None when there is no such account, or it is disabled."""
+    row = (
+        await conn.execute(
+            select(Account.id, Account.password_hash).where(Account.username == username, Account.disabled_at.is_(None))
+        )
+    ).one_or_none()
+    return (row.id, row.password_hash) if row else None
+
+
+async def sign_in(conn: AsyncConnection, *, account_id: UUID, lives: Lives, now: datetime) -> Pair:
+    """New tokens for an account whose password was right; its expired ones are forgotten."""
+    await conn.execute(delete(Token).where(Token.account_id == account_id, Token.expires_at <= now))
+    return await _new_pair(conn, account_id=account_id, sign_in_id=new_id(), lives=lives, now=now)
+
+
+async def refresh(conn: AsyncConnection, *, token: str, lives: Lives, now: datetime) -> Pair | None:
+    """Both tokens anew; None when this refresh token was used before.
+
+    Then one of its two users stole it, and the whole sign-in has been ended: commit that, and answer 401.
+    A Problem (401) when it is unknown or expired.
+    """
+    row = (
+        await conn.execute(
+            select(Token.account_id, Token.sign_in_id, Token.expires_at, Account.disabled_at)
+            .join(Account, Account.id == Token.account_id)
+            .where(Token.token_hash == digest(token), Token.kind == "refresh")
+        )
+    ).one_or_none()
+    if row is None or row.expires_at <= now or row.disabled_at is not None:
+        raise refused(problems.SIGN_IN_INVALID)
+    used = await conn.execute(
+        update(Token).where(Token.token_hash == digest(token), Token.used_at.is_(None)).values(used_at=now)
+    )
+    if used.rowcount != 1:
+        await _end_sign_in(conn, row.sign_in_id)
+        return None
+    await conn.execute(delete(Token).where(Token.sign_in_id == row.sign_in_id, Token.kind == "access"))
+    announce(conn, Revoked(row.sign_in_id))
+    return await _new_pair(conn, account_id=row.account_id, sign_in_id=row.sign_in_id, lives=lives, now=now)
+
+
+async def revoke(conn: AsyncConnection, *, token: str) -> None:
+    """End the sign-in that this token, of either kind, belongs to; nothing when it is unknown (RFC 7009)."""
+    sign_in_id = (
+        await conn.execute(select(Token.sign_in_id).where(Token.token_hash == digest(token)))
+    ).scalar_one_or_none()
+    if sign_in_id is not None:
+        await _end_sign_in(conn, sign_in_id)
+
+
+async def create_account(
+    conn: AsyncConnection, *, username: str, password_hash: str, role: str, node: str, now: datetime
+) -> dict[str, Any]:
+    """A new account; Problems when the node is unknown or closed (422) or the username is taken (409)."""
+    place = await _open_node(conn, node, now)
+    row = {
+        "id": new_id(),
+        "username": username,
+        "password_hash": password_hash,
+        "role": role,
+        "node_code": node,
+        "city_id": place.city_id,
+        "created_at": now,
+        "disabled_at": None,
+    }
+    try:
+        await conn.execute(insert(Account), [row])
+    except IntegrityError as error:
+        raise Problem(problems.USERNAME_TAKEN, pointer="/username") from error
+    return row
+
+
+async def create_key(
+    conn: AsyncConnection, *, node: str, scopes: list[str], label: str, now: datetime
+) -> tuple[dict[str, Any], str]:
+    """A new API key: its row, and the key itself, which is shown this once."""
+    place = await _open_node(conn, node, now)
+    key = new_token(KEY)
+    row = {
+        "id": new_id(),
+        "key_hash": digest(key),
+        "prefix": key[:11],
+        "label": label,
+        "node_code": node,
+        "city_id": place.city_id,
+        "scopes": sorted(set(scopes)),
+        "created_at": now,
+        "revoked_at": None,
+    }
+    await conn.execute(insert(ApiKey), [row])
+    return row, key
+
+
+async def may_grant(conn: AsyncConnection, *, caller: Caller, node: str, scopes: frozenset[str]) -> None:
+    """Problems when the node is outside the caller's subtree (422) or a scope is one the caller lacks (403)."""
+    await _visible_node(conn, caller, node)
+    lacking = scopes - caller.scopes
+    if lacking:
+        raise Problem(problems.SCOPES_TOO_WIDE, scopes=", ".join(sorted(lacking)))
+
+
+async def disable_account(conn: AsyncConnection, *, caller: Caller, account_id: UUID, now: datetime) -> dict[str, Any]:
+    """Disable an account and end its sign-ins. Again, it changes nothing."""
+    if account_id == caller.account_id:
+        raise Problem(problems.ACCOUNT_SELF)
+    row = await _one(conn, caller, Account, account_id)
+    # Nobody disables those who may do more than they.
+    await may_grant(conn, caller=caller, node=row["node_code"], scopes=ROLES[row["role"]])
+    if row["disabled_at"] is None:
+        await conn.execute(update(Account).where(Account.id == account_id).values(disabled_at=now))
+        await conn.execute(delete(Token).where(Token.account_id == account_id))
+        announce(conn, Revoked(account_id))
+        row = {**row, "disabled_at": now}
+    return row
+
+
+async def revoke_key(conn: AsyncConnection, *, caller: Caller, key_id: UUID, now: datetime) -> None:
+    """Revoke an API key. Again, it changes nothing."""
+    row = await _one(conn, caller, ApiKey, key_id)
+    if row["revoked_at"] is None:
+        await conn.execute(update(ApiKey).where(ApiKey.id == key_id).values(revoked_at=now))
+        announce(conn, Revoked(key_id))
+
+
+async def list_accounts(
+    conn: AsyncConnection, *, caller: Caller, limit: int, cursor: str | None
+) -> tuple[list[dict[str, Any]], str | None]:
+    """The accounts of the caller's subtree, the newest first, and the next page's cursor."""
+    return await _page(conn, caller, Account, limit, cursor)
+
+
+async def list_keys(
+    conn: AsyncConnection, *, caller: Caller, limit: int, cursor: str | None
+) -> tuple[list[dict[str, Any]], str | None]:
+    """The keys of the caller's subtree, the newest first, and the next page's cursor."""
+    return await _page(conn, caller, ApiKey, limit, cursor)
+
+
+def known_scopes(scopes: list[str]) -> list[str]:
+    """The scopes as given; ValueError for none, or one that does not exist."""
+    unknown = sorted(set(scopes) - SCOPES)
+    if unknown or not scopes:
+        raise ValueError(f"Unknown scope: {', '.join(unknown) or 'none given'}. Known: {', '.join(sorted(SCOPES))}.")
+    return scopes
+
+
+async def _new_pair(conn: AsyncConnection, *, account_id: UUID, sign_in_id: UUID, lives: Lives, now: datetime) -> Pair:
+    pair = Pair(new_token(ACCESS), new_token(REFRESH))
+    await conn.execute(
+        insert(Token),
+        [
+            {
+                "token_hash": digest(token),
+                "kind": kind,
+                "account_id": account_id,
+                "sign_in_id": sign_in_id,
+                "expires_at": now + life,
+                "used_at": None,
+            }
+            for token, kind, life in ((pair.access, "access", lives.access), (pair.refresh, "refresh", lives.refresh))
+        ],
+    )
+    return pair
+
+
+async def _end_sign_in(conn: AsyncConnection, sign_in_id: UUID) -> None:
+    await conn.execute(delete(Token).where(Token.sign_in_id == sign_in_id))
+    announce(conn, Revoked(sign_in_id))
+
+
+async def _open_node(conn: AsyncConnection, code: str, now: datetime) -> Any:
+    row = (await conn.execute(select(Node.city_id, Node.closed_on).where(Node.code == code))).one_or_none()
+    if row is None:
+        raise Problem(problems.NODE_UNKNOWN, pointer="/node", code=code)
+    if row.closed_on is not None and row.closed_on <= day_of(now):
+        raise Problem(problems.NODE_CLOSED, pointer="/node", code=code, date=row.closed_on.isoformat())
+    return row
+
+
+async def _visible_node(conn: AsyncConnection, caller: Caller, code: str) -> None:
+    query = select(Node.code).where(Node.code == code, visible(caller, Node, Node.code))
+    if (await conn.execute(query)).one_or_none() is None:
+        raise Problem(problems.NODE_UNKNOWN, pointer="/node", code=code)
+
+
+async def _one(conn: AsyncConnection, caller: Caller, table: Any, item_id: UUID) -> dict[str, Any]:
+    query = select(*table.__table__.columns).where(visible(caller, table), table.id == item_id).with_for_update()
+    row = (await conn.execute(query)).one_or_none()
+    if row is None:
+        raise Problem(problems.NOT_FOUND)
+    return dict(row._mapping)
+
+
+async def _page(
+    conn: AsyncConnection, caller: Caller, table: Any, limit: int, cursor: str | None
+) -> tuple[list[dict[str, Any]], str | None]:
+    name = table.__tablename__
+    query = select(*table.__table__.columns).where(visible(caller, table))
+    if cursor is not None:
+        (last,) = paging.decode(name, cursor, str)
+        try:
+            query = query.where(table.id < UUID(hex=last))
+        except ValueError as error:
+            raise Problem(problems.CURSOR_INVALID) from error
+    rows = (await conn.execute(query.order_by(table.id.desc()).limit(limit + 1))).all()
+    after = paging.encode(name, rows[limit - 1].id.hex) if len(rows) > limit else None
+    return [dict(row._mapping) for row in rows[:limit]], after

@@ -1,0 +1,52 @@
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.database import Base, Json, UtcDateTime
+
+
+class Alert(Base):
+    """The urgent mark of an incident made active: it has an owner and a clock."""
+
+    __tablename__ = "alerts"
+
+    city_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[int]
+    level: Mapped[str] = mapped_column(String(8))
+    state: Mapped[str] = mapped_column(String(12))
+    incident_id: Mapped[UUID]
+    node_code: Mapped[str] = mapped_column(ForeignKey("nodes.code"))
+    node_name: Mapped[str] = mapped_column(String(80))
+    path: Mapped[list[str]] = mapped_column(Json, comment="codes from the city down to the node, when raised")
+    hazard: Mapped[str] = mapped_column(String(40))
+    headline: Mapped[str] = mapped_column(String(140))
+    reasons: Mapped[list[dict[str, str]]] = mapped_column(Json)
+    reports: Mapped[int]
+    raised_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    due_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="to be acknowledged by")
+    owner: Mapped[dict[str, Any] | None] = mapped_column(Json, comment="the office and username that acknowledged")
+    acknowledged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    close_reason: Mapped[str | None] = mapped_column(Text)
+    escalation_step: Mapped[int] = mapped_column(default=0)
+    escalation_next_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        ForeignKeyConstraint(["city_id", "incident_id"], ["incidents.city_id", "incidents.id"]),
+        CheckConstraint("state IN ('raised', 'acknowledged', 'closed')", name="state"),
+        CheckConstraint("(state = 'acknowledged') = (owner IS NOT NULL AND closed_at IS NULL)", name="owner"),
+        # One active alert an incident: two writers cannot both raise one.
+        Index(
+            "uq_alerts_city_id_incident_id_active",
+            "city_id",
+            "incident_id",
+            unique=True,
+            postgresql_where=text("state <> 'closed'"),
+            sqlite_where=text("state <> 'closed'"),
+        ),
+        Index(None, "city_id", "state", "raised_at"),
+    )

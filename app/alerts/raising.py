@@ -1,0 +1,115 @@
+"""What an incident's new reports make of its alert: pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from app.hazards.cap import Level
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One new report of an incident, as far as its alert is concerned."""
+
+    level: Level
+    reasons: Sequence[dict[str, str]]
+    headline: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the incident is."""
+
+    city_id: str
+    node_code: str
+    node_name: str
+    path: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The levels that raise an alert, and how long each may go unacknowledged."""
+
+    levels: frozenset[Level]
+    due: Mapping[Level, timedelta]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The alert's next row and the event that tells of it."""
+
+    row: dict[str, Any]
+    event: str
+
+
+def next_alert(
+    current: Mapping[str, Any] | None,
+    said: Sequence[Said],
+    *,
+    alert_id: UUID,
+    incident_id: UUID,
+    hazard: str,
+    place: Place,
+    reports: int,
+    rules: Rules,
+    now: datetime,
+) -> Change | None:
+    """The active alert after these reports: raised, raised again, or with one more report; None: no alert.
+
+    A level is never lowered. A worse report on an acknowledged alert raises it again: whoever owns it
+    took on something smaller.
+    """
+    gravest = max(said, key=lambda one: one.level.rank)
+    if current is None:
+        if gravest.level not in rules.levels:
+            return None
+        return Change(
+            {
+                "city_id": place.city_id,
+                "id": alert_id,
+                "version": 1,
+                "level": str(gravest.level),
+                "state": "raised",
+                "incident_id": incident_id,
+                "node_code": place.node_code,
+                "node_name": place.node_name,
+                "path": list(place.path),
+                "hazard": hazard,
+                "headline": gravest.headline,
+                "reasons": list(gravest.reasons),
+                "reports": reports,
+                "raised_at": now,
+                "due_at": now + rules.due[gravest.level],
+                "owner": None,
+                "acknowledged_at": None,
+                "closed_at": None,
+                "close_reason": None,
+                "escalation_step": 0,
+                "escalation_next_at": None,
+            },
+            "alert.raised",
+        )
+    row = {**current, "version": current["version"] + 1, "reports": reports}
+    was = Level(current["level"])
+    if gravest.level.rank <= was.rank:
+        return Change(row, "alert.updated")
+    row |= {"level": str(gravest.level), "headline": gravest.headline, "reasons": list(gravest.reasons)}
+    due = now + rules.due[gravest.level]
+    if current["state"] == "acknowledged":
+        worse = {
+            "rule": "alert.rearmed",
+            "text": f"Raised again: {gravest.level.en} after {was.en} was acknowledged.",
+            "text_zh": f"重新触发：{was.zh}确认后升为{gravest.level.zh}。",
+        }
+        row |= {
+            "state": "raised",
+            "owner": None,
+            "acknowledged_at": None,
+            "due_at": due,
+            "reasons": [worse, *gravest.reasons],
+        }
+        return Change(row, "alert.rearmed")
+    row["due_at"] = min(due, current["due_at"]) if current["due_at"] else due
+    return Change(row, "alert.updated")

@@ -1,0 +1,84 @@
+"""The city log as a reader of alerts sees it: by polling, or as an open stream."""
+
+from collections.abc import AsyncIterator
+
+from fastapi import Request
+from fastapi.sse import ServerSentEvent
+
+from app.alerts.service import TOPIC
+from app.alerts.views import AlertChange, AlertChanges, AlertView
+from app.core.caller import Caller, current_caller
+from app.core.database import Database, DatabaseAway, database_of
+from app.core.errors import Problem
+from app.feed import cursors
+from app.feed.following import follow
+from app.feed.heads import Heads, heads_of
+from app.feed.models import FeedEvent
+from app.nodes.scope import visible
+
+STREAM_LIMIT = 100
+RETRY_MS = 3000
+
+
+async def changes(
+    database: Database, heads: Heads, *, caller: Caller, since: str | None, limit: int, wait: float
+) -> AlertChanges:
+    """What happened to the caller's alerts after `since`; Problems for a wrong (400) or old (410) cursor."""
+    found = await follow(
+        database,
+        heads,
+        city_id=caller.city_id,
+        topic=TOPIC,
+        within=visible(caller, FeedEvent),
+        since=cursors.decode(since) if since else cursors.START,
+        limit=limit,
+        wait=wait,
+    )
+    return AlertChanges(
+        results=[
+            AlertChange(
+                cursor=cursors.encode(entry.position),
+                type=entry.type,
+                at=entry.at,
+                alert=AlertView.model_validate(entry.body),
+            )
+            for entry in found.entries
+        ],
+        cursor=cursors.encode(found.position),
+        pending=found.pending,
+    )
+
+
+async def stream(request: Request, *, caller: Caller, first: AlertChanges) -> AsyncIterator[ServerSentEvent]:
+    """Events from `first` on, until the client goes, the server stops, or the sign-in or the cursor expires.
+
+    Every event's id is the cursor to go on from.
+    """
+    database, heads = database_of(request), heads_of(request)
+    state = request.app.state
+    found = first
+    while True:
+        for change in found.results:
+            yield ServerSentEvent(event=change.type, id=change.cursor, data=change, retry=RETRY_MS)
+        if not found.results:
+            beat = {"cursor": found.cursor, "server_time": state.clock.now()}
+            yield ServerSentEvent(event="heartbeat", id=found.cursor, data=beat, retry=RETRY_MS)
+        if heads.stopping:
+            return
+        try:
+            caller = await current_caller(request)
+            found = await changes(
+                database,
+                heads,
+                caller=caller,
+                since=found.cursor,
+                limit=STREAM_LIMIT,
+                wait=0 if found.pending else state.settings.stream_ping_seconds,
+            )
+        except Problem as problem:
+            # The answer has begun: what would have been its status goes out as an event, and the stream ends.
+            yield ServerSentEvent(event="problem", data=problem.body())
+            return
+        except DatabaseAway:
+            # The client comes back after `retry`.
+            return

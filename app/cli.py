@@ -1,0 +1,220 @@
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+
+from app.accounts import command as accounts_command
+from app.core import backup, migrate
+from app.core.clock import SystemClock
+from app.core.database import Database, DatabaseAway
+from app.core.errors import Problem
+from app.core.logs import configure
+from app.core.serving import serve as run_server
+from app.core.settings import Settings
+from app.demo import command as demo_command
+from app.demo import trial as demo_trial
+from app.feed.service import new_epoch
+from app.hazards.policy import PolicyError, load_policy
+from app.nodes import command as nodes_command
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Beacon.")
+db = typer.Typer(no_args_is_help=True, help="The database: schema, backup, restore.")
+nodes = typer.Typer(no_args_is_help=True, help="The tree of offices.")
+accounts = typer.Typer(no_args_is_help=True, help="People's sign-ins.")
+keys = typer.Typer(no_args_is_help=True, help="Machines' sign-ins.")
+policy = typer.Typer(no_args_is_help=True, help="Levels, deadlines and rules as data.")
+for name, group in (("db", db), ("nodes", nodes), ("accounts", accounts), ("keys", keys), ("policy", policy)):
+    app.add_typer(group, name=name)
+
+Answer = TypeVar("Answer")
+ERR = Console(stderr=True)
+AWAY = "The database cannot be reached, or has no tables yet: check BEACON_DATABASE_URL, then run beacon db upgrade."
+
+
+def refuse(line: str) -> NoReturn:
+    """End with exit code 1 and one line on stderr."""
+    print(line, file=sys.stderr)
+    raise typer.Exit(1)
+
+
+def _with_database(work: Callable[[Database], Coroutine[Any, Any, Answer]]) -> Answer:
+    async def run() -> Answer:
+        database = Database(Settings().database_url, pool=1)
+        try:
+            return await work(database)
+        finally:
+            await database.close()
+
+    try:
+        return asyncio.run(run())
+    except Problem as problem:
+        refuse(str(problem.body()["detail"]))
+    except ValueError as error:
+        refuse(str(error))
+    except DatabaseAway:
+        refuse(AWAY)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes; SQLite takes one.")] = 1,
+    trial: Annotated[
+        bool, typer.Option("--trial", help="Prepare a SQLite database with the real tree and demo sign-ins first.")
+    ] = False,
+) -> None:
+    """Serve Beacon."""
+    settings = Settings()
+    configure(settings)
+    try:
+        load_policy(settings.policy_file)
+    except PolicyError as error:
+        refuse("The policy is wrong: " + " | ".join(error.problems))
+    if workers > 1 and Database(settings.database_url).is_sqlite:
+        refuse("SQLite is served by one process: use --workers 1, or PostgreSQL.")
+    if trial:
+        try:
+            lines = asyncio.run(demo_trial.prepare(settings, host=host, port=port))
+        except ValueError as error:
+            refuse(str(error))
+        print("\n".join(lines), flush=True)
+    run_server("app.main:create_app", host=host, port=port, workers=workers)
+
+
+@app.command()
+def demo(
+    url: Annotated[str, typer.Option(help="A running Beacon.")] = "http://127.0.0.1:8000",
+    speed: Annotated[str, typer.Option(help="How many times faster than the night, or max.")] = "600",
+    username: Annotated[str, typer.Option(help="An admin of the city.")] = demo_trial.ADMIN,
+    password: Annotated[str, typer.Option(help="The password of both sign-ins.")] = demo_trial.PASSWORD,
+    desk: Annotated[str, typer.Option(help="The city desk whose view is shown.")] = demo_trial.DESK,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a live view.")] = False,
+) -> None:
+    """Replay the flood night of 19-20 August 2018 over HTTP: an exercise."""
+    try:
+        factor = 0.0 if speed == "max" else float(speed)
+    except ValueError:
+        factor = -1.0
+    if not 0 <= factor < 1e9 or (factor == 0 and speed != "max"):
+        raise typer.BadParameter("a number above 0, or max", param_hint="--speed")
+    raise typer.Exit(demo_command.run(url, factor, admin=(username, password), desk=(desk, password), plain=plain))
+
+
+@db.command("upgrade")
+def db_upgrade() -> None:
+    """Bring the schema to the newest revision."""
+    try:
+        migrate.upgrade(Settings().database_url)
+    except migrate.SchemaError as error:
+        refuse(str(error))
+    except DatabaseAway:
+        refuse(AWAY)
+
+
+@db.command("check")
+def db_check() -> None:
+    """Say what the schema lacks; exit 1 when it lacks anything."""
+    try:
+        found = migrate.check(Settings().database_url)
+    except DatabaseAway:
+        refuse(AWAY)
+    if found:
+        refuse("\n".join(found))
+    print("The schema is current.")
+
+
+@db.command("backup")
+def db_backup(file: Path) -> None:
+    """Write a consistent copy of the database to FILE, also while serving."""
+    try:
+        backup.backup(Settings().database_url, file)
+    except ValueError as error:
+        refuse(str(error))
+    except DatabaseAway:
+        refuse(AWAY)
+
+
+@db.command("restore")
+def db_restore(
+    file: Path, force: Annotated[bool, typer.Option("--force", help="Replace what the database holds.")] = False
+) -> None:
+    """Put a backup in the database's place. Stop the servers first; all cursors given out expire."""
+    try:
+        backup.restore(Settings().database_url, file, force=force, after=new_epoch)
+    except ValueError as error:
+        refuse(str(error))
+    except DatabaseAway:
+        refuse(AWAY)
+
+
+@nodes.command("import")
+def nodes_import(
+    file: Path, dry_run: Annotated[bool, typer.Option("--dry-run", help="Check only; store nothing.")] = False
+) -> None:
+    """Import a CSV of nodes: all of it, or nothing."""
+    now = SystemClock().now()
+    raise typer.Exit(
+        _with_database(
+            lambda database: nodes_command.import_file(database, file, dry_run=dry_run, now=now, console=ERR)
+        )
+    )
+
+
+@accounts.command("create")
+def accounts_create(
+    username: Annotated[str, typer.Option()],
+    node: Annotated[str, typer.Option(help="Code of the one node the account is at.")],
+    role: Annotated[str, typer.Option(help="reporter, desk, supervisor or admin.")],
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
+) -> None:
+    """Create an account; the password is asked for, or read from stdin."""
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    now = SystemClock().now()
+    _with_database(
+        lambda database: accounts_command.create_account(
+            database, username=username, node=node, role=role, password=password, now=now
+        )
+    )
+    print(f"Created {username} ({role} at {node}).")
+
+
+@keys.command("create")
+def keys_create(
+    node: Annotated[str, typer.Option(help="Code of the node whose subtree the key sees.")],
+    scope: Annotated[list[str], typer.Option(help="May be given several times.")],
+    label: Annotated[str, typer.Option(help="What machine it is for.")],
+) -> None:
+    """Create an API key and print it: it is shown this once."""
+    now = SystemClock().now()
+    print(
+        _with_database(
+            lambda database: accounts_command.create_key(database, node=node, scopes=scope, label=label, now=now)
+        )
+    )
+
+
+@policy.command("check")
+def policy_check(file: Path) -> None:
+    """Explain what is wrong with a policy; exit 1 when anything is."""
+    try:
+        load_policy(file)
+    except PolicyError as error:
+        refuse("\n".join(error.problems))
+    print("The policy is sound.")
+
+
+def main() -> None:
+    """The `beacon` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request
+
+from app.core import problems
+from app.core.errors import Problem
+
+SCOPES = frozenset(
+    {
+        "reports:write",
+        "reports:read",
+        "alerts:read",
+        "alerts:act",
+        "warnings:read",
+        "warnings:write",
+        "nodes:admin",
+        "accounts:admin",
+        "interop:read",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: an office's account or a machine's key, at one node, with its scopes."""
+
+    city_id: str
+    node: str
+    tier: str
+    scopes: frozenset[str]
+    label: str
+    role: str | None = None
+    account_id: UUID | None = None
+    key_id: UUID | None = None
+
+
+Authenticate = Callable[[Request], Awaitable[Caller]]
+
+
+async def current_caller(request: Request) -> Caller:
+    """The caller of this request; a Problem (401) when there is none. The application sets how it is found."""
+    authenticate: Authenticate = request.app.state.authenticate
+    return await authenticate(request)
+
+
+SignedIn = Annotated[Caller, Depends(current_caller)]
+
+
+def may(scope: str) -> Callable[[Request], Awaitable[Caller]]:
+    """A dependency: the caller, who has `scope`; a Problem (401 or 403) otherwise."""
+    assert scope in SCOPES, scope
+
+    async def permitted(request: Request) -> Caller:
+        caller = await current_caller(request)
+        if scope not in caller.scopes:
+            raise Problem(problems.SCOPE_MISSING, scope=scope)
+        return caller
+
+    return permitted

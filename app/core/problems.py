@@ -1,0 +1,174 @@
+"""Every problem Beacon answers with: a stable code, a status, and a sentence in two languages that says what to do."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of problem; `en` and `zh` are templates for the detail."""
+
+    code: str
+    status: int
+    en: str
+    zh: str
+
+
+# Requests
+JSON_INVALID = Kind(
+    "json_invalid",
+    400,
+    "The body is not valid JSON. Check it and send it again.",
+    "请求正文不是有效的 JSON，请检查后重发。",
+)
+QUERY_UNKNOWN = Kind(
+    "query_unknown",
+    400,
+    "Unknown query parameter: {names}. Known: {known}.",
+    "未知的查询参数：{names}。可用：{known}。",
+)
+QUERY_INVALID = Kind(
+    "query_invalid",
+    400,
+    "A query parameter or header has a wrong value; see errors.",
+    "查询参数或请求头的值有误，见 errors。",
+)
+CURSOR_INVALID = Kind(
+    "cursor_invalid",
+    400,
+    "This cursor was not given by this list. Start again without it.",
+    "游标无效，请不带游标重新开始。",
+)
+INVALID = Kind("invalid", 422, "The body has {count} error(s); see errors.", "请求正文有 {count} 处错误，见 errors。")
+BODY_TOO_LARGE = Kind(
+    "body_too_large",
+    413,
+    "The body is larger than {limit} bytes. Send less at a time.",
+    "请求正文超过 {limit} 字节，请分次发送。",
+)
+NOT_FOUND = Kind("not_found", 404, "There is no such thing here, or you may not see it.", "没有这一项，或您无权查看。")
+METHOD_NOT_ALLOWED = Kind("method_not_allowed", 405, "This address does not take this method.", "该地址不支持此方法。")
+MEDIA_TYPE = Kind("media_type_unsupported", 415, "Send {wanted}.", "请以 {wanted} 格式发送。")
+PRECONDITION_FAILED = Kind(
+    "precondition_failed",
+    412,
+    "It changed meanwhile: version {version} is current. Read it again.",
+    "内容已变更，当前版本为 {version}，请重新读取。",
+)
+CURSOR_EXPIRED = Kind(
+    "cursor_expired",
+    410,
+    "This cursor is older than what is kept. List again and go on from the new cursor.",
+    "游标已过保存期，请重新列出并使用新游标。",
+)
+TOO_MANY = Kind(
+    "too_many_requests", 429, "Too many tries. Wait {seconds} seconds.", "尝试过于频繁，请等待 {seconds} 秒。"
+)
+INTERNAL = Kind(
+    "internal",
+    500,
+    "Beacon failed here; it has been logged. Nothing was stored. Try again.",
+    "系统内部错误，已记录，未保存任何内容，请重试。",
+)
+DATABASE_AWAY = Kind(
+    "database_away",
+    503,
+    "The database cannot be reached. Nothing was stored; send it again shortly.",
+    "数据库暂不可用，未保存任何内容，请稍后重发。",
+)
+STOPPING = Kind("stopping", 503, "This server is stopping. Send it again.", "服务器正在停止，请重发。")
+SCHEMA_BEHIND = Kind(
+    "schema_behind",
+    503,
+    "The database's schema is at revision {found}; this server needs {wanted}. Run beacon db upgrade.",
+    "数据库结构版本为 {found}，本服务需要 {wanted}，请运行 beacon db upgrade。",
+)
+
+# Sign-in
+SIGN_IN_REQUIRED = Kind(
+    "sign_in_required",
+    401,
+    "Sign in first: send Authorization: Bearer with a token or key.",
+    "请先登录：在 Authorization: Bearer 中提供令牌或密钥。",
+)
+SIGN_IN_INVALID = Kind(
+    "sign_in_invalid",
+    401,
+    "This token or key is unknown, expired or revoked. Sign in again.",
+    "令牌或密钥无效、已过期或已撤销，请重新登录。",
+)
+CREDENTIALS_WRONG = Kind("credentials_wrong", 401, "The username or the password is wrong.", "用户名或密码错误。")
+SCOPE_MISSING = Kind(
+    "scope_missing",
+    403,
+    "This needs the scope {scope}, which your sign-in does not have.",
+    "此操作需要权限 {scope}，您的账号没有。",
+)
+GRANT_UNSUPPORTED = Kind("grant_unsupported", 400, "grant_type must be password.", "grant_type 必须是 password。")
+SCOPES_TOO_WIDE = Kind(
+    "scopes_too_wide", 403, "You cannot give what you do not have: {scopes}.", "不能授予自己没有的权限：{scopes}。"
+)
+USERNAME_TAKEN = Kind("username_taken", 409, "This username is taken.", "该用户名已被使用。")
+ACCOUNT_SELF = Kind("account_self", 409, "You cannot disable your own account.", "不能停用自己的账号。")
+
+# Nodes
+NODE_UNKNOWN = Kind("node_unknown", 422, "There is no node {code} in your subtree.", "您的辖区内没有节点 {code}。")
+NODE_CLOSED = Kind("node_closed", 422, "Node {code} is closed since {date}.", "节点 {code} 已于 {date} 撤销。")
+NODE_TAKEN = Kind("node_taken", 409, "A node with the code {code} exists.", "代码为 {code} 的节点已存在。")
+NODE_PARENT = Kind(
+    "node_parent_wrong",
+    422,
+    "A {tier} cannot stand under {parent}: a town belongs to a city, a village to a town of the same city.",
+    "{tier} 不能隶属于 {parent}：乡镇隶属于市，村隶属于同一市的乡镇。",
+)
+NODE_HAS_CHILDREN = Kind(
+    "node_has_children",
+    409,
+    "Node {code} has open nodes under it. Move or close them first.",
+    "节点 {code} 下仍有未撤销的节点，请先调整或撤销。",
+)
+NODE_DATE = Kind(
+    "node_date_wrong", 422, "The date {date} does not follow the node's history.", "日期 {date} 与该节点的历史不符。"
+)
+CSV_INVALID = Kind("csv_invalid", 422, "The file cannot be read: {reason}.", "无法读取文件：{reason}。")
+CSV_ROWS = Kind(
+    "csv_rows_invalid",
+    422,
+    "{count} line(s) of the file are wrong; see rows. Nothing was stored.",
+    "文件有 {count} 行错误，见 rows，未保存任何内容。",
+)
+
+# Reports
+HAZARD_UNKNOWN = Kind(
+    "hazard_unknown",
+    422,
+    "There is no hazard {hazard}. GET /v1/hazards lists them.",
+    "没有灾种 {hazard}，可用灾种见 GET /v1/hazards。",
+)
+INCIDENT_UNKNOWN = Kind(
+    "incident_unknown", 422, "There is no incident {incident} that you may see.", "没有您可见的事件 {incident}。"
+)
+OBSERVED_IN_FUTURE = Kind(
+    "observed_in_future",
+    422,
+    "observed_at lies more than {minutes} minutes ahead. Check the device's clock.",
+    "observed_at 超前超过 {minutes} 分钟，请检查设备时钟。",
+)
+ID_CONFLICT = Kind(
+    "id_conflict", 409, "This id was used for another report. Make a new id.", "该编号已用于另一份报告，请使用新编号。"
+)
+ID_DUPLICATE = Kind(
+    "id_duplicate",
+    422,
+    "This id stands twice in one batch. Only the first was taken.",
+    "同一批次中编号重复，仅处理第一份。",
+)
+TEXT_CONTROL = Kind(
+    "text_control",
+    422,
+    "The text has characters that cannot be shown ({reason}). Remove them.",
+    "文本含有不可显示的字符（{reason}），请删除。",
+)
+TEXT_BLANK = Kind("text_blank", 422, "The text is blank. Say something.", "文字不能为空白。")
+
+# Alerts
+ALERT_OWNED = Kind("alert_owned", 409, "{owner} acknowledged this alert at {at}.", "{owner} 已于 {at} 确认此警报。")

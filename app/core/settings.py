@@ -1,0 +1,41 @@
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What a deployment sets, from the environment with the prefix `BEACON_`."""
+
+    model_config = SettingsConfigDict(env_prefix="BEACON_", extra="ignore", frozen=True)
+
+    database_url: str = Field(
+        "sqlite+aiosqlite:///./data/beacon.db",
+        description="SQLAlchemy URL: sqlite+aiosqlite:///PATH or postgresql+asyncpg://USER:PASSWORD@HOST/NAME.",
+    )
+    database_pool: int = Field(10, ge=1, le=200, description="PostgreSQL connections a process may hold.")
+    policy_file: Path | None = Field(None, description="Policy in TOML; the packaged default when unset.")
+    access_token_minutes: int = Field(60, ge=1, description="Life of an access token.")
+    refresh_token_days: int = Field(30, ge=1, description="Life of a refresh token.")
+    sign_in_cache_seconds: float = Field(
+        5.0, ge=0, le=60, description="How long another process may still honour a token that was revoked."
+    )
+    sign_in_attempts_per_minute: int = Field(10, ge=1, description="Failed sign-ins a username may make a minute.")
+    clock_skew_minutes: int = Field(10, ge=0, description="How far ahead of the server a device's clock may be.")
+    body_limit_bytes: int = Field(64 * 1024, ge=1024, description="Largest request body; batch and import have more.")
+    batch_limit_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="Largest body of a batch of reports.")
+    import_limit_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="Largest CSV of nodes.")
+    feed_keep_days: int = Field(30, ge=1, description="Days the city log is kept for cursors; older ones get 410.")
+    feed_poll_seconds: float = Field(1.0, gt=0, le=60, description="The slow poll of the city log under the wake-ups.")
+    stream_ping_seconds: float = Field(15.0, gt=0, description="Heartbeat of open event streams.")
+    metrics_from: str = Field(
+        "127.0.0.0/8,::1/128", description="Networks that may read /metrics, separated by commas; others get 404."
+    )
+    log_level: str = Field("info", description="debug, info, warning or error.")
+    log_json: bool = Field(True, description="JSON lines; false for a terminal.")
+
+    @cached_property
+    def body_limits(self) -> dict[str, int]:
+        """The paths that take more than `body_limit_bytes`."""
+        return {"/v1/reports/batch": self.batch_limit_bytes, "/v1/nodes/import": self.import_limit_bytes}

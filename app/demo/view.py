@@ -1,0 +1,142 @@
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from app.demo.desk import LEVELS, Desk, Event
+from app.demo.player import Tally
+
+CHINA = timezone(timedelta(hours=8))
+STYLES = {
+    "red": "bold white on red",
+    "orange": "black on dark_orange",
+    "yellow": "black on yellow",
+    "blue": "white on blue",
+}
+LEVEL_ZH = {"red": "红", "orange": "橙", "yellow": "黄", "blue": "蓝", "routine": "一般"}
+STATES = {"raised": "待确认 raised", "acknowledged": "已确认 acknowledged", "closed": "已关闭 closed"}
+EVENT_LINES = 6
+FRAME_LINES = 14
+
+
+def screen(tally: Tally, desk: Desk, *, height: int) -> RenderableType:
+    """The city's desk at this moment, to fit a terminal of `height` lines."""
+    alerts = desk.open_alerts()
+    shown = alerts[: max(3, height - FRAME_LINES - EVENT_LINES)]
+    return Group(_head(tally, desk, alerts), _alerts(desk, shown, len(alerts)), _latest(desk))
+
+
+def event_line(tally: Tally, desk: Desk, event: Event) -> str:
+    """One change of one alert in one line, for a log or a pipe."""
+    alert = event.alert
+    return (
+        f"{script_clock(tally)}  {LEVEL_ZH.get(alert['level'], '')} {alert['level']:<7} {event.type:<20} "
+        f"{desk.place(alert)}  {alert['headline']}  (报告 reports: {alert['reports']})"
+    )
+
+
+def summary(tally: Tally, desk: Desk, seconds: float) -> list[str]:
+    """What the night came to, in lines of both languages."""
+    delays = sorted(carried_after(tally, desk).values())
+    levels = "  ".join(f"{LEVEL_ZH[level]} {level} {tally.levels[level]}" for level in (*LEVELS, "routine"))
+    statuses = ", ".join(f"{status}: {count}" for status, count in sorted(tally.statuses.items()))
+    lines = [
+        f"演练结束，用时 {seconds:.1f} 秒。 The exercise is over, in {seconds:.1f} s.",
+        f"报告 Reports: 发出 sent {tally.total}，已答复 answered {tally.answered} ({statuses})，"
+        f"重复 replayed {tally.replays}，重试 tried again {tally.retries}",
+        f"级别 Levels: {levels}；隐去个人标识 identifiers masked {tally.masked}",
+        f"紧急报告 Urgent reports (red, orange): {tally.urgent}；所属警报 their alerts: {len(tally.raised)}",
+        f"市级轮询所见 Seen by the city's poll: 警报 alerts {len(delays)}，未见 missed {len(missed(tally, desk))}，"
+        f"变更 changes {desk.changes}，轮询 polls {desk.polls}，重列 lists again {desk.relists}",
+    ]
+    if delays:
+        lines.append(
+            "从答复 201 到首次轮询送达 From the answer 201 to the first poll that carried the alert: "
+            f"p50 {delays[(len(delays) - 1) // 2]:.3f} s，最慢 worst {delays[-1]:.3f} s"
+        )
+    if tally.keys_left:
+        lines.append(f"未能撤销的密钥 Keys that could not be revoked: {tally.keys_left}")
+    lines += [f"失败 Failed: {failure}" for failure in tally.failures[:10]]
+    return lines
+
+
+def carried_after(tally: Tally, desk: Desk) -> dict[str, float]:
+    """Seconds from the first urgent report's answer to the poll that carried its alert, by alert.
+
+    The poll may be read before the answer is: that counts as 0. An alert no poll carried is absent.
+    """
+    return {
+        alert: max(0.0, desk.carried[alert] - moment) for alert, moment in tally.raised.items() if alert in desk.carried
+    }
+
+
+def missed(tally: Tally, desk: Desk) -> set[str]:
+    """Alerts named in answers that no poll has carried."""
+    return tally.raised.keys() - desk.carried.keys()
+
+
+def script_clock(tally: Tally) -> str:
+    """The time it is in the script."""
+    return tally.clock.astimezone(CHINA).strftime("%m-%d %H:%M") if tally.clock else "--"
+
+
+def print_lines(console: Console, lines: list[str]) -> None:
+    """Print as it is: no markup, no highlighting, no folding."""
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+
+
+def _head(tally: Tally, desk: Desk, alerts: list[dict[str, Any]]) -> Panel:
+    count = Counter(alert["level"] for alert in alerts)
+    top = Text()
+    top.append(f" {script_clock(tally)} ", style="bold reverse")
+    for level in LEVELS:
+        top.append("  ")
+        top.append(f" {LEVEL_ZH[level]} {level} {count[level]} ", style=STYLES[level] if count[level] else "dim")
+    below = Text(
+        f"报告 reports {tally.answered}/{tally.total}   紧急 urgent {tally.urgent}   重复 replayed {tally.replays}   "
+        f"隐去 masked {tally.masked}   重试 retries {tally.retries}   失败 failed {len(tally.failures)}   "
+        f"轮询 polls {desk.polls}",
+        style="dim",
+    )
+    return Panel(Group(top, below), title="【演练】寿光市值班室 · EXERCISE: the city's desk", border_style="cyan")
+
+
+def _alerts(desk: Desk, shown: list[dict[str, Any]], total: int) -> Table:
+    caption = f"另有 {total - len(shown)} 条 more" if total > len(shown) else None
+    table = Table(expand=True, caption=caption, title="未关闭的警报 Open alerts", title_justify="left")
+    table.add_column("级别 level", no_wrap=True)
+    table.add_column("地点 where", no_wrap=True, ratio=3)
+    table.add_column("内容 headline", no_wrap=True, overflow="ellipsis", ratio=6)
+    table.add_column("发出 raised", no_wrap=True)
+    table.add_column("状态 state", no_wrap=True)
+    table.add_column("报告 reports", justify="right", no_wrap=True)
+    for alert in shown:
+        level = alert["level"]
+        table.add_row(
+            Text(f" {LEVEL_ZH.get(level, '')} {level} ", style=STYLES.get(level, "")),
+            Text(desk.place(alert)),
+            Text(alert["headline"]),
+            _clock(alert["raised_at"]),
+            STATES.get(alert["state"], alert["state"]),
+            str(alert["reports"]),
+        )
+    return table
+
+
+def _latest(desk: Desk) -> Panel:
+    lines = []
+    for event in reversed(list(desk.events)[-EVENT_LINES:]):
+        line = Text(f"{_clock(event.at)} {event.type:<20} ", no_wrap=True, overflow="ellipsis")
+        line.append(f"{event.alert['level']:<7}", style=STYLES.get(event.alert["level"], ""))
+        line.append(f" {desk.place(event.alert)}  {event.alert['headline']}")
+        lines.append(line)
+    return Panel(Group(*lines), title="最近变更 Latest changes", title_align="left", height=EVENT_LINES + 2)
+
+
+def _clock(moment: str) -> str:
+    return datetime.fromisoformat(moment).astimezone(CHINA).strftime("%H:%M:%S")

@@ -1,0 +1,40 @@
+import time
+from collections.abc import Callable
+
+from sqlalchemy import ColumnElement
+
+from app.core.database import Database
+from app.feed import service
+from app.feed.cursors import Position
+from app.feed.heads import Heads
+from app.feed.service import Entries
+
+
+async def follow(
+    database: Database,
+    heads: Heads,
+    *,
+    city_id: str,
+    topic: str,
+    within: ColumnElement[bool],
+    since: Position,
+    limit: int,
+    wait: float,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Entries:
+    """The entries after `since`; when there are none, wait up to `wait` seconds for one.
+
+    The answer's position is advanced also when nothing matched. No connection is held while waiting.
+    """
+    until = monotonic() + wait
+    while True:
+        if heads.latest(city_id) == since:
+            found = Entries((), since, 0)
+        else:
+            async with database.reading() as conn:
+                found = await service.read(conn, city_id=city_id, topic=topic, within=within, since=since, limit=limit)
+        left = until - monotonic()
+        if found.entries or left <= 0 or heads.stopping:
+            return found
+        since = found.position
+        await heads.wait(city_id, beyond=since, seconds=left)

@@ -1,0 +1,231 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, delete, func, insert, literal, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.core import problems
+from app.core.database import announce, insert_into
+from app.core.errors import Problem
+from app.core.ids import new_id
+from app.feed.cursors import START, Position
+from app.feed.models import FeedEvent, FeedHead
+
+_INSERT = insert(FeedEvent)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to one subject; `body` is the subject as it is now, without any person."""
+
+    type: str
+    topic: str
+    subject_id: UUID
+    version: int
+    node_code: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """Announced after commit: the city's log now ends at `position`."""
+
+    city_id: str
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event with its place in the log."""
+
+    position: Position
+    at: datetime
+    type: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """What a reader gets: `position` is where to go on from, `pending` how many entries wait beyond it."""
+
+    entries: tuple[Entry, ...]
+    position: Position
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of a city's log."""
+
+    position: Position
+    last_at: datetime | None
+
+
+async def append(
+    conn: AsyncConnection, *, city_id: str, operations: Sequence[Sequence[Event]], now: datetime
+) -> Position:
+    """Give the events the city's next numbers, without a gap, and store them.
+
+    Call it last: from here to the commit every other writer of the city waits. Each inner sequence is one
+    operation, whose events no answer ever separates.
+    """
+    count = sum(len(operation) for operation in operations)
+    first = {"city_id": city_id, "epoch": new_id(), "last_seq": count, "kept_from": 1, "last_at": now}
+    taken = (await conn.execute(_take_numbers(conn.dialect.name), first)).one()
+    seq = taken.last_seq - count
+    rows = []
+    for operation in operations:
+        last = seq + len(operation)
+        for event in operation:
+            seq += 1
+            rows.append(
+                {
+                    "city_id": city_id,
+                    "seq": seq,
+                    "last_of_operation": last,
+                    "at": now,
+                    "type": event.type,
+                    "topic": event.topic,
+                    "subject_id": event.subject_id,
+                    "version": event.version,
+                    "node_code": event.node_code,
+                    "body": event.body,
+                }
+            )
+    await conn.execute(_INSERT, rows)
+    position = Position(taken.epoch, taken.last_seq)
+    announce(conn, Advanced(city_id, position))
+    return position
+
+
+@cache
+def _take_numbers(dialect: str) -> Any:
+    # An upsert, since a city's first event finds no row.
+    head = insert_into(dialect, FeedHead)
+    return head.on_conflict_do_update(
+        index_elements=["city_id"],
+        set_={"last_seq": FeedHead.last_seq + head.excluded.last_seq, "last_at": head.excluded.last_at},
+    ).returning(FeedHead.epoch, FeedHead.last_seq)
+
+
+async def head(conn: AsyncConnection, *, city_id: str) -> Head:
+    """The end of the city's log; `START` when nothing has happened yet."""
+    row = (
+        await conn.execute(
+            select(FeedHead.epoch, FeedHead.last_seq, FeedHead.last_at).where(FeedHead.city_id == city_id)
+        )
+    ).one_or_none()
+    return Head(Position(row.epoch, row.last_seq), row.last_at) if row else Head(START, None)
+
+
+async def read(
+    conn: AsyncConnection,
+    *,
+    city_id: str,
+    topic: str,
+    within: ColumnElement[bool],
+    since: Position,
+    limit: int,
+) -> Entries:
+    """The entries after `since` in order, about `limit` of them, cut only between operations.
+
+    One statement, so that the entries and the end of the log are of one moment. A Problem (410) when
+    `since` is older than what is kept or of another epoch: nothing is ever skipped silently.
+    """
+    wanted = and_(
+        FeedEvent.city_id == FeedHead.city_id,
+        FeedEvent.city_id == city_id,
+        FeedEvent.seq > since.seq,
+        FeedEvent.topic == topic,
+        within,
+    )
+    rows = (
+        await conn.execute(
+            select(
+                FeedHead.epoch,
+                FeedHead.last_seq,
+                FeedHead.kept_from,
+                FeedEvent.seq,
+                FeedEvent.last_of_operation,
+                FeedEvent.at,
+                FeedEvent.type,
+                FeedEvent.body,
+            )
+            .select_from(FeedHead)
+            .join(FeedEvent, wanted, isouter=True)
+            .where(FeedHead.city_id == city_id)
+            .order_by(FeedEvent.seq)
+            .limit(limit + 1)
+        )
+    ).all()
+    if not rows:
+        if since != START:
+            raise Problem(problems.CURSOR_EXPIRED)
+        return Entries((), START, 0)
+    epoch, last_seq, kept_from = rows[0].epoch, rows[0].last_seq, rows[0].kept_from
+    if since == START:
+        expired = kept_from > 1
+    else:
+        expired = since.epoch != epoch or since.seq < kept_from - 1 or since.seq > last_seq
+    if expired:
+        raise Problem(problems.CURSOR_EXPIRED)
+    rows = [row for row in rows if row.seq is not None]
+    ends_at, pending = last_seq, 0
+    if len(rows) > limit:
+        cut = rows[limit].last_of_operation
+        kept = [row for row in rows if row.last_of_operation != cut]
+        if not kept:
+            kept = await _operation(conn, city_id=city_id, wanted=wanted, last=cut)
+        rows = kept
+        ends_at = rows[-1].last_of_operation
+        pending = (
+            await conn.execute(
+                select(func.count())
+                .select_from(FeedEvent)
+                .where(FeedEvent.city_id == city_id, FeedEvent.seq > ends_at, FeedEvent.topic == topic, within)
+            )
+        ).scalar_one()
+    entries = tuple(Entry(Position(epoch, row.seq), row.at, row.type, row.body) for row in rows)
+    return Entries(entries, Position(epoch, ends_at), pending)
+
+
+async def _operation(conn: AsyncConnection, *, city_id: str, wanted: ColumnElement[bool], last: int) -> list[Any]:
+    """All wanted entries of the one operation that is larger than the limit."""
+    return list(
+        (
+            await conn.execute(
+                select(FeedEvent.seq, FeedEvent.last_of_operation, FeedEvent.at, FeedEvent.type, FeedEvent.body)
+                .join(FeedHead, FeedHead.city_id == FeedEvent.city_id)
+                .where(wanted, FeedEvent.seq <= last)
+                .order_by(FeedEvent.seq)
+            )
+        ).all()
+    )
+
+
+async def prune(conn: AsyncConnection, *, city_id: str, before: datetime) -> int:
+    """Forget the entries older than `before`; cursors from before them get 410. Answers how many."""
+    newest = (
+        await conn.execute(
+            select(func.max(FeedEvent.last_of_operation)).where(FeedEvent.city_id == city_id, FeedEvent.at < before)
+        )
+    ).scalar_one()
+    if newest is None:
+        return 0
+    await conn.execute(
+        update(FeedHead)
+        .where(FeedHead.city_id == city_id, FeedHead.kept_from <= literal(newest))
+        .values(kept_from=newest + 1)
+    )
+    gone = await conn.execute(delete(FeedEvent).where(FeedEvent.city_id == city_id, FeedEvent.seq <= newest))
+    return gone.rowcount
+
+
+async def new_epoch(conn: AsyncConnection) -> None:
+    """Make every cursor given out so far expire: after a backup was restored the numbers run again."""
+    for city_id in (await conn.execute(select(FeedHead.city_id))).scalars().all():
+        await conn.execute(update(FeedHead).where(FeedHead.city_id == city_id).values(epoch=new_id()))

@@ -1,0 +1,36 @@
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.database import Base, UtcDateTime
+
+
+class Incident(Base):
+    """The event in the world that one or more reports describe."""
+
+    __tablename__ = "incidents"
+
+    city_id: Mapped[str] = mapped_column(ForeignKey("cities.city_id"), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[int]
+    state: Mapped[str] = mapped_column(String(8))
+    hazard: Mapped[str] = mapped_column(String(40))
+    level: Mapped[str] = mapped_column(String(8), comment="the gravest level any of its reports had")
+    node_code: Mapped[str] = mapped_column(ForeignKey("nodes.code"), comment="the node that was heard first")
+    town_code: Mapped[str | None] = mapped_column(String(32))
+    headline: Mapped[str] = mapped_column(String(140))
+    lat: Mapped[float | None]
+    lon: Mapped[float | None]
+    cell: Mapped[int | None] = mapped_column(comment="grid cell of the place, for finding what is near")
+    reports: Mapped[int]
+    opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_observed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        CheckConstraint("state IN ('open', 'closed')", name="state"),
+        Index(None, "city_id", "node_code", "hazard"),
+        Index(None, "city_id", "cell", "hazard"),
+        Index(None, "city_id", "opened_at"),
+    )

@@ -1,0 +1,36 @@
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+
+from app.core.caller import Caller, may
+from app.core.database import Reading
+from app.core.paging import Cursor, Limit, Page
+from app.incidents import service
+from app.incidents.views import IncidentView
+
+router = APIRouter(prefix="/v1/incidents", tags=["incidents"])
+
+Reader = Annotated[Caller, Depends(may("reports:read"))]
+
+
+@router.get("")
+async def list_incidents(
+    caller: Reader,
+    conn: Reading,
+    state: Literal["open", "closed"] | None = None,
+    hazard: Annotated[str | None, Query(max_length=40)] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[IncidentView]:
+    """Incidents of the caller's subtree, the last opened first."""
+    items, after = await service.list_incidents(
+        conn, caller=caller, state=state, hazard=hazard, limit=limit, cursor=cursor
+    )
+    return Page(items=items, next=after)
+
+
+@router.get("/{incident_id}")
+async def get_incident(caller: Reader, conn: Reading, incident_id: UUID) -> IncidentView:
+    """One incident."""
+    return await service.get(conn, caller=caller, incident_id=incident_id)

@@ -1,0 +1,112 @@
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import UUID7, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+
+from app.hazards.cap import Certainty, Severity, Urgency
+from app.reports.views import ReportView
+
+Count = Annotated[int, Field(ge=0, le=100_000_000, strict=True)]
+Measure = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False, strict=True)]
+
+
+def _rfc3339(value: object) -> object:
+    # pydantic also takes numbers as unix times: a device that sends one has a fault worth telling.
+    if isinstance(value, int | float):
+        raise ValueError("not an RFC 3339 time")
+    return value
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339, json_schema_input_type=datetime)]
+
+
+class Location(BaseModel):
+    """WGS 84."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lat: float = Field(ge=-90, le=90, allow_inf_nan=False)
+    lon: float = Field(ge=-180, le=180, allow_inf_nan=False)
+    accuracy_m: float | None = Field(None, ge=0, le=100_000, allow_inf_nan=False)
+
+
+class Figures(BaseModel):
+    """Counts and measures, cumulative for the incident; never names."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    affected: Count | None = None
+    dead: Count | None = None
+    missing: Count | None = None
+    injured: Count | None = None
+    trapped: Count | None = None
+    relocated: Count | None = None
+    water_short: Count | None = None
+    houses_collapsed: Count | None = None
+    houses_damaged: Count | None = None
+    crop_area_affected_ha: Measure | None = None
+    crop_area_lost_ha: Measure | None = None
+    direct_loss_cny: Measure | None = None
+
+
+class ReportIn(BaseModel):
+    """What one node says of one event at one time."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "id": "01655482-2580-7000-8000-52b8a1d0c3e4",
+                "kind": "initial",
+                "node": "370783108201",
+                "hazard": "flood.river",
+                "urgency": "Immediate",
+                "severity": "Severe",
+                "certainty": "Observed",
+                "observed_at": "2018-08-20T04:10:00+08:00",
+                "submitted_at": "2018-08-20T04:12:00+08:00",
+                "summary": "【演练】弥河漫堤，村北 12 人被困",
+                "location": {"lat": 36.9, "lon": 118.9, "accuracy_m": 30},
+                "figures": {"affected": 320, "trapped": 12, "relocated": 0},
+            }
+        },
+    )
+
+    id: UUID7 = Field(description="made by the device; sending the same report again is safe")
+    kind: Literal["initial", "followup", "final"] = "initial"
+    node: str | None = Field(None, max_length=32, description="a node of the caller's subtree; its own by default")
+    hazard: str = Field(max_length=40)
+    urgency: Urgency = Urgency.UNKNOWN
+    severity: Severity = Severity.UNKNOWN
+    certainty: Certainty = Certainty.UNKNOWN
+    observed_at: Time
+    submitted_at: Time
+    summary: str = Field(min_length=1, max_length=200)
+    description: str = Field("", max_length=4000)
+    location: Location | None = None
+    figures: Figures = Field(default_factory=Figures)
+    incident_id: UUID | None = None
+
+
+class Batch(BaseModel):
+    """Reports kept while there was no signal. Each is taken or refused by itself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reports: list[Any] = Field(min_length=1, max_length=500, description="each as in POST /v1/reports")
+
+
+class BatchResult(BaseModel):
+    """What became of one report of a batch."""
+
+    id: str | None
+    status: Literal["created", "replayed", "updated", "conflict", "quarantined", "rejected"]
+    report: ReportView | None = None
+    problem: dict[str, Any] | None = None
+
+
+class BatchResults(BaseModel):
+    """In the order of the batch."""
+
+    results: list[BatchResult]

@@ -1,0 +1,436 @@
+"""The main job: reports in, and everything they cause, in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.alerts import raising
+from app.alerts import service as alerts
+from app.core import problems
+from app.core.clock import day_of
+from app.core.errors import Problem
+from app.core.ids import new_id
+from app.feed import service as feed
+from app.feed.service import Event
+from app.hazards.policy import Policy
+from app.hazards.triage import Decision, Situation, triage
+from app.incidents import matching
+from app.incidents import service as incidents
+from app.incidents.matching import Candidate, Match, Seen
+from app.intake.submission import Submission
+from app.nodes import lookup
+from app.nodes.lookup import Place
+from app.reports import service as reports
+from app.reports.service import Neighbours
+from app.reports.views import ReportView, report_view
+
+HEADLINE = 140
+
+
+class AlreadyStored(Exception):
+    """Some of the ids were stored before. The transaction is void; settle these, accept the rest again."""
+
+    def __init__(self, ids: set[UUID]) -> None:
+        super().__init__()
+        self.ids = ids
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one submission: a stored report or a problem."""
+
+    status: Literal["created", "replayed", "conflict", "rejected"]
+    report: ReportView | None = None
+    problem: Problem | None = None
+
+
+@dataclass(slots=True)
+class _Thread:
+    """One incident within one transaction: its next row and the new reports on it."""
+
+    row: dict[str, Any]
+    is_new: bool
+    place: Place
+    accepted: list["_Accepted"] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Accepted:
+    """One submission with what was decided about it."""
+
+    submission: Submission
+    place: Place
+    decision: Decision
+    reasons: list[dict[str, str]]
+    row: dict[str, Any] = field(default_factory=dict)
+    custody: list[dict[str, Any]] = field(default_factory=list)
+
+
+async def accept(
+    conn: AsyncConnection, *, policy: Policy, submissions: Sequence[Submission], now: datetime
+) -> list[Result]:
+    """Store the reports of one city with all they cause; a result each, in order.
+
+    Raises AlreadyStored (nothing is stored) when ids are known, and Contention when another writer was first.
+    """
+    city_id = submissions[0].caller.city_id
+    results: dict[UUID, Result] = {}
+
+    # The node is checked, and what is known around the reports is read.
+    places = await lookup.places(conn, {one.node for one in submissions})
+    taken: list[Submission] = []
+    for one in submissions:
+        refused = _refuse(one, places.get(one.node), now)
+        if refused is None:
+            taken.append(one)
+        else:
+            known = await settle(conn, one) if refused.kind is problems.NODE_CLOSED else None
+            results[one.id] = known or Result("rejected", problem=refused)
+    seen = {one.id: _seen(one, places[one.node]) for one in taken}
+    candidates = await _candidates(conn, city_id, taken, seen, policy)
+    neighbours = await reports.neighbours(
+        conn,
+        city_id=city_id,
+        towns={place.town_code for one in taken if (place := places[one.node]).town_code},
+        families={one.hazard.family for one in taken},
+        nodes={one.node for one in taken},
+        since=now - timedelta(hours=policy.triage.neighbour_window_hours),
+    )
+    may_join = await _may_join(conn, city_id, taken, candidates)
+
+    # Each report gets its level and its incident: pure decisions.
+    threads: dict[UUID, _Thread] = {}
+    limits = matching.Limits(
+        window=timedelta(hours=policy.incidents.match_window_hours),
+        radius_m=policy.incidents.match_radius_m,
+        radius_window=timedelta(hours=policy.incidents.match_radius_hours),
+    )
+    for one in taken:
+        place = places[one.node]
+        if one.incident_id is not None and one.id not in may_join:
+            results[one.id] = Result(
+                "rejected",
+                problem=Problem(problems.INCIDENT_UNKNOWN, pointer="/incident_id", incident=one.incident_id),
+            )
+            continue
+        around = Neighbours()
+        if place.town_code:
+            around = neighbours.setdefault((place.town_code, one.hazard.family), around)
+        decision = triage(
+            policy,
+            Situation(
+                hazard=one.hazard,
+                urgency=one.urgency,
+                severity=one.severity,
+                certainty=one.certainty,
+                figures=one.figures,
+                kind=one.kind,
+                neighbours=around.others(one.node),
+            ),
+        )
+        around.add(one.node)
+        matched = _match(one, seen[one.id], candidates, limits)
+        thread = _attach(threads, one, place, decision, matched, candidates, now)
+        reasons = [{"rule": r.rule, "text": r.text, "text_zh": r.text_zh} for r in decision.reasons]
+        if matched is not None:
+            reasons.append({"rule": matched.rule, "text": matched.text, "text_zh": matched.text_zh})
+        thread.accepted.append(_Accepted(one, place, decision, reasons))
+    if not threads:
+        return [results[one.id] for one in submissions]
+
+    # What the reports make of the alerts.
+    known_alerts: dict[UUID, alerts.Row] = {}
+    matched_ids = [incident_id for incident_id, thread in threads.items() if not thread.is_new]
+    if matched_ids:
+        known_alerts = await alerts.active(conn, city_id=city_id, incidents=matched_ids)
+    rules = raising.Rules(
+        levels=frozenset(policy.alerts.levels),
+        due={level: policy.alerts.due(level) for level in policy.alerts.levels},
+    )
+    changes: dict[UUID, raising.Change] = {}
+    for incident_id, thread in threads.items():
+        change = _alert(thread, known_alerts.get(incident_id), rules, now)
+        if change is not None:
+            changes[incident_id] = change
+        for accepted in thread.accepted:
+            _fill(accepted, incident_id, change, policy, urgent=accepted.decision.level in rules.levels)
+
+    # All of it is stored; the report's own id settles whether it was stored before.
+    stored = [accepted for thread in threads.values() for accepted in thread.accepted]
+    await incidents.store(conn, [thread.row for thread in threads.values()])
+    if changes:
+        await alerts.store(conn, [change.row for change in changes.values()])
+    created = await reports.store(conn, [accepted.row for accepted in stored])
+    if len(created) != len(stored):
+        raise AlreadyStored({accepted.submission.id for accepted in stored} - created)
+    await reports.store_custody(conn, [held for accepted in stored for held in accepted.custody])
+    activity = _activity(stored, now)
+    if activity:
+        await reports.note_activity(conn, activity)
+    await feed.append(
+        conn,
+        city_id=city_id,
+        operations=[_events(thread, changes.get(incident_id)) for incident_id, thread in threads.items()],
+        now=now,
+    )
+    for accepted in stored:
+        view = report_view(accepted.row, accepted.custody, with_account=_sees_account(accepted))
+        results[accepted.submission.id] = Result("created", report=view)
+    return [results[one.id] for one in submissions]
+
+
+async def settle(conn: AsyncConnection, submission: Submission) -> Result | None:
+    """The result for an id that was stored before: the first answer again, or a conflict; None: not stored."""
+    found = await reports.stored(conn, city_id=submission.caller.city_id, report_id=submission.id)
+    if found is None:
+        return None
+    row, custody = found
+    if row["digest"] == submission.digest:
+        mine = row["filed_by"] == submission.caller.node
+        return Result("replayed", report=report_view(row, custody, with_account=mine))
+    places = await lookup.places(conn, {row["node_code"]})
+    # To somebody else's report not even its digest is shown.
+    visible = submission.caller.node in places[row["node_code"]].path
+    digests = {"stored_digest": row["digest"], "sent_digest": submission.digest} if visible else {}
+    return Result("conflict", problem=Problem(problems.ID_CONFLICT, pointer="/id", extra=digests))
+
+
+def _refuse(one: Submission, place: Place | None, now: datetime) -> Problem | None:
+    if place is None or place.city_id != one.caller.city_id or one.caller.node not in place.path:
+        return Problem(problems.NODE_UNKNOWN, pointer="/node", code=one.node)
+    if place.closed_on is not None and place.closed_on <= day_of(now):
+        return Problem(problems.NODE_CLOSED, pointer="/node", code=one.node, date=place.closed_on.isoformat())
+    return None
+
+
+def _seen(one: Submission, place: Place) -> Seen:
+    return Seen(one.node, place.town_code, one.hazard.code, one.observed_at, one.lat, one.lon)
+
+
+async def _candidates(
+    conn: AsyncConnection,
+    city_id: str,
+    taken: Sequence[Submission],
+    seen: dict[UUID, Seen],
+    policy: Policy,
+) -> dict[UUID, dict[str, Any]]:
+    if not taken:
+        return {}
+    window = timedelta(hours=max(policy.incidents.match_window_hours, policy.incidents.match_radius_hours))
+    return await incidents.candidates(
+        conn,
+        city_id=city_id,
+        seen=list(seen.values()),
+        named={one.incident_id for one in taken if one.incident_id is not None},
+        since=min(one.observed_at for one in taken) - window,
+    )
+
+
+async def _may_join(
+    conn: AsyncConnection, city_id: str, taken: Sequence[Submission], candidates: dict[UUID, dict[str, Any]]
+) -> set[UUID]:
+    """The submissions that name an incident their sender may see."""
+    allowed, doubtful = set(), []
+    for one in taken:
+        row = candidates.get(one.incident_id) if one.incident_id is not None else None
+        if row is None:
+            continue
+        if one.caller.node in (city_id, row["town_code"], row["node_code"]):
+            allowed.add(one.id)
+        else:
+            doubtful.append(one)
+    if doubtful:
+        parties = await incidents.parties(
+            conn,
+            city_id=city_id,
+            incidents={one.incident_id for one in doubtful if one.incident_id is not None},
+            nodes={one.node for one in doubtful},
+        )
+        allowed |= {one.id for one in doubtful if (one.incident_id, one.node) in parties}
+    return allowed
+
+
+def _match(
+    one: Submission, seen: Seen, candidates: dict[UUID, dict[str, Any]], limits: matching.Limits
+) -> Match | None:
+    if one.incident_id is not None:
+        return Match(one.incident_id, "match.named", "The report names the incident.", "报告指明了所属事件。")
+    return matching.match(
+        seen,
+        (
+            Candidate(
+                row["id"],
+                row["node_code"],
+                row["town_code"],
+                row["hazard"],
+                row["last_observed_at"],
+                row["lat"],
+                row["lon"],
+            )
+            for row in candidates.values()
+            if row["state"] == "open" and row["hazard"] == seen.hazard
+        ),
+        limits,
+    )
+
+
+def _attach(
+    threads: dict[UUID, _Thread],
+    one: Submission,
+    place: Place,
+    decision: Decision,
+    matched: Match | None,
+    candidates: dict[UUID, dict[str, Any]],
+    now: datetime,
+) -> _Thread:
+    """The incident's next row: opened, or with one report more."""
+    if matched is None:
+        row: dict[str, Any] = {
+            "city_id": place.city_id,
+            "id": new_id(),
+            "version": 1,
+            "state": "open",
+            "hazard": one.hazard.code,
+            "level": str(decision.level),
+            "node_code": place.code,
+            "town_code": place.town_code,
+            "headline": one.summary[:HEADLINE],
+            "lat": one.lat,
+            "lon": one.lon,
+            "cell": matching.cell_of(one.lat, one.lon) if one.lat is not None and one.lon is not None else None,
+            "reports": 1,
+            "opened_at": now,
+            "last_observed_at": one.observed_at,
+        }
+        candidates[row["id"]] = row
+        thread = threads[row["id"]] = _Thread(row, True, place)
+        return thread
+    found = threads.get(matched.incident_id)
+    if found is None:
+        row = dict(candidates[matched.incident_id])
+        row["version"] += 1
+        candidates[row["id"]] = row
+        found = threads[row["id"]] = _Thread(row, False, place)
+    row = found.row
+    row["reports"] += 1
+    # More is said of it, so it is not over.
+    row["state"] = "open"
+    row["last_observed_at"] = max(row["last_observed_at"], one.observed_at)
+    if decision.level.rank > type(decision.level)(row["level"]).rank:
+        row["level"] = str(decision.level)
+        row["headline"] = one.summary[:HEADLINE]
+    return found
+
+
+def _alert(thread: _Thread, current: alerts.Row | None, rules: raising.Rules, now: datetime) -> raising.Change | None:
+    return raising.next_alert(
+        current,
+        [raising.Said(one.decision.level, one.reasons, one.submission.summary[:HEADLINE]) for one in thread.accepted],
+        alert_id=new_id(),
+        incident_id=thread.row["id"],
+        hazard=thread.row["hazard"],
+        place=raising.Place(thread.place.city_id, thread.place.code, thread.place.name, thread.place.path),
+        reports=thread.row["reports"],
+        rules=rules,
+        now=now,
+    )
+
+
+def _fill(
+    accepted: _Accepted, incident_id: UUID, change: raising.Change | None, policy: Policy, *, urgent: bool
+) -> None:
+    """The rows of the report and of its custody: at the parent, and when urgent at every tier up to the city."""
+    one, place, level = accepted.submission, accepted.place, accepted.decision.level
+    accepted.row = {
+        "city_id": place.city_id,
+        "id": one.id,
+        "version": 1,
+        "digest": one.digest,
+        "kind": one.kind,
+        "node_code": place.code,
+        "town_code": place.town_code,
+        "hazard": one.hazard.code,
+        "family": one.hazard.family,
+        "urgency": str(one.urgency),
+        "severity": str(one.severity),
+        "certainty": str(one.certainty),
+        "level": str(level),
+        "reasons": accepted.reasons,
+        "observed_at": one.observed_at,
+        "submitted_at": one.submitted_at,
+        "received_at": one.received_at,
+        "summary": one.summary,
+        "description": one.description,
+        "lat": one.lat,
+        "lon": one.lon,
+        "accuracy_m": one.accuracy_m,
+        "figures": one.figures,
+        "masked": one.masked,
+        "incident_id": incident_id,
+        "alert_id": change.row["id"] if change else None,
+        "filed_by": one.caller.node,
+        "account_id": one.caller.account_id,
+    }
+    above = list(zip(place.path, place.path_tiers, strict=True))[:-1]
+    # The city has nobody above it: it holds its own report.
+    holders = (above if urgent else above[-1:]) or [(place.code, place.tier)]
+    accepted.custody = [
+        {
+            "city_id": place.city_id,
+            "report_id": one.id,
+            "node_code": node,
+            "tier": tier,
+            "state": "received",
+            "since": one.received_at,
+            "due_at": one.received_at + policy.custody.due(tier, level),
+        }
+        for node, tier in reversed(holders)
+    ]
+
+
+def _activity(stored: Sequence[_Accepted], now: datetime) -> list[dict[str, Any]]:
+    heard = {(one.place.town_code, one.submission.hazard.family, one.place.code) for one in stored}
+    return [
+        {
+            "city_id": stored[0].place.city_id,
+            "town_code": town,
+            "family": family,
+            "node_code": node,
+            "last_received_at": now,
+        }
+        for town, family, node in heard
+        if town is not None
+    ]
+
+
+def _events(thread: _Thread, change: raising.Change | None) -> list[Event]:
+    """One operation of the feed: what happened to one incident in this transaction."""
+    row = thread.row
+    events = []
+    if thread.is_new:
+        body = {"id": str(row["id"]), "hazard": row["hazard"], "level": row["level"], "headline": row["headline"]}
+        events.append(Event("incident.opened", "incident", row["id"], row["version"], row["node_code"], body))
+    for accepted in thread.accepted:
+        report = accepted.row
+        body = {
+            "id": str(report["id"]),
+            "kind": report["kind"],
+            "node": report["node_code"],
+            "hazard": report["hazard"],
+            "level": report["level"],
+            "incident_id": str(report["incident_id"]),
+            "alert_id": str(report["alert_id"]) if report["alert_id"] else None,
+        }
+        events.append(Event("report.received", "report", report["id"], 1, report["node_code"], body))
+    if change is not None:
+        events.append(alerts.event(change.event, change.row))
+    return events
+
+
+def _sees_account(accepted: _Accepted) -> bool:
+    # The sender is at the office that filed it.
+    return accepted.submission.caller.account_id is not None

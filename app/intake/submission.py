@@ -1,0 +1,93 @@
+"""A report as it will be stored, before the database is asked: cleaned, masked, digested. Pure."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from uuid import UUID
+
+from app.core import problems
+from app.core.caller import Caller
+from app.core.errors import Problem
+from app.core.texts import clean
+from app.hazards.cap import Certainty, Severity, Urgency
+from app.hazards.catalogue import HAZARDS, Hazard
+from app.intake.schemas import ReportIn
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One report on its way into the database, with who sent it."""
+
+    caller: Caller
+    id: UUID
+    kind: str
+    node: str
+    hazard: Hazard
+    urgency: Urgency
+    severity: Severity
+    certainty: Certainty
+    observed_at: datetime
+    submitted_at: datetime
+    received_at: datetime
+    summary: str
+    description: str
+    lat: float | None
+    lon: float | None
+    accuracy_m: float | None
+    figures: dict[str, int | float]
+    incident_id: UUID | None
+    masked: int
+    digest: str
+
+
+def prepare(body: ReportIn, *, caller: Caller, now: datetime, skew: timedelta) -> Submission:
+    """Check and clean one report; a Problem (422) says what is wrong with it.
+
+    The digest is taken after masking, so that no trace of a personal identifier is kept in it.
+    """
+    hazard = HAZARDS.get(body.hazard)
+    if hazard is None:
+        raise Problem(problems.HAZARD_UNKNOWN, pointer="/hazard", hazard=repr(body.hazard))
+    if body.observed_at > now + skew:
+        raise Problem(problems.OBSERVED_IN_FUTURE, pointer="/observed_at", minutes=int(skew.total_seconds() // 60))
+    summary, in_summary = clean(body.summary, pointer="/summary", multiline=False, required=True)
+    description, in_description = clean(body.description, pointer="/description")
+    node = body.node or caller.node
+    figures = body.figures.model_dump(exclude_none=True)
+    location = body.location
+    said = {
+        "kind": body.kind,
+        "node": node,
+        "hazard": hazard.code,
+        "triad": [body.urgency, body.severity, body.certainty],
+        "observed_at": body.observed_at.astimezone(UTC).isoformat(),
+        "submitted_at": body.submitted_at.astimezone(UTC).isoformat(),
+        "summary": summary,
+        "description": description,
+        "location": [location.lat, location.lon, location.accuracy_m] if location else None,
+        "figures": figures,
+        "incident_id": str(body.incident_id) if body.incident_id else None,
+    }
+    return Submission(
+        caller=caller,
+        id=body.id,
+        kind=body.kind,
+        node=node,
+        hazard=hazard,
+        urgency=body.urgency,
+        severity=body.severity,
+        certainty=body.certainty,
+        observed_at=body.observed_at.astimezone(UTC),
+        submitted_at=body.submitted_at.astimezone(UTC),
+        received_at=now,
+        summary=summary,
+        description=description,
+        lat=location.lat if location else None,
+        lon=location.lon if location else None,
+        accuracy_m=location.accuracy_m if location else None,
+        figures=figures,
+        incident_id=body.incident_id,
+        masked=in_summary + in_description,
+        digest=sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest(),
+    )

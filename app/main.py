@@ -1,0 +1,140 @@
+import asyncio
+import contextlib
+import gc
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+
+from fastapi import Depends, FastAPI
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.accounts.callers import Callers
+from app.accounts.passwords import Passwords
+from app.accounts.routes import router as accounts_router
+from app.accounts.throttle import Throttle
+from app.alerts import service as alerts
+from app.alerts.routes import polled as polled_alerts_router
+from app.alerts.routes import router as alerts_router
+from app.core import errors, operations
+from app.core.clock import Clock, SystemClock
+from app.core.database import Database, DatabaseAway
+from app.core.gateway import Gateway
+from app.core.queries import no_unknown_query
+from app.core.serving import on_stop
+from app.core.settings import Settings
+from app.feed import service as feed
+from app.feed.heads import Heads
+from app.hazards.policy import load_policy
+from app.hazards.routes import router as hazards_router
+from app.incidents.routes import router as incidents_router
+from app.intake.routes import router as intake_router
+from app.intake.writer import Writer
+from app.nodes.models import City
+from app.nodes.routes import router as nodes_router
+from app.nodes.service import TreeChange
+from app.reports.routes import router as reports_router
+
+PRUNE_SECONDS = 3600
+PRUNE_AFTER_START_SECONDS = 60
+
+DESCRIPTION = """
+Three-tier incident reporting and early warning: villages and towns report what threatens life, health, homes or an
+essential service; what is urgent becomes an alert in the same transaction; the city polls and acts.
+
+Sign in at `/v1/auth/token`, or send an API key, as `Authorization: Bearer`. Problems are `application/problem+json`
+with a stable `code`; `Accept-Language: zh` gives their sentences in Chinese. Unknown query parameters are refused.
+"""
+
+
+def create_app(settings: Settings | None = None, *, clock: Clock | None = None) -> FastAPI:
+    """The application, ready to serve; its database is opened here and closed at shutdown."""
+    settings = settings or Settings()
+    clock = clock or SystemClock()
+    database = Database(settings.database_url, pool=settings.database_pool)
+    policy = load_policy(settings.policy_file)
+    app = FastAPI(
+        title="Beacon",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        dependencies=[Depends(no_unknown_query)],
+        redoc_url=None,
+    )
+    state = app.state
+    state.settings, state.database, state.clock, state.policy = settings, database, clock, policy
+    state.heads = Heads(database, poll_seconds=settings.feed_poll_seconds)
+    state.callers = Callers(database, settings=settings, clock=clock)
+    state.authenticate = state.callers.authenticate
+    state.passwords = Passwords()
+    state.throttle = Throttle(per_minute=settings.sign_in_attempts_per_minute)
+    state.writer = Writer(database, policy, clock)
+    state.tree_listeners = [_alerts_follow]
+    database.listeners += [state.heads.heard, state.callers.heard]
+
+    errors.install(app)
+    for router in (
+        # The busiest first: routes are tried in this order.
+        polled_alerts_router,
+        intake_router,
+        alerts_router,
+        operations.router,
+        accounts_router,
+        nodes_router,
+        hazards_router,
+        reports_router,
+        incidents_router,
+    ):
+        app.include_router(router)
+    app.add_middleware(Gateway, settings=settings)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    state = app.state
+    # What is loaded now lives as long as the process: collecting it again and again would stall requests.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    tasks = [
+        asyncio.create_task(state.heads.run()),
+        asyncio.create_task(_prune(state.database, state.clock, keep=timedelta(days=state.settings.feed_keep_days))),
+    ]
+    try:
+        with on_stop(state.heads.stop):
+            yield
+    finally:
+        state.heads.stop()
+        await state.writer.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        state.passwords.close()
+        await state.database.close()
+
+
+async def _prune(database: Database, clock: Clock, *, keep: timedelta) -> None:
+    """Forget what no cursor may ask for any more, once an hour."""
+    # Not while starting, when everybody comes back at once.
+    await asyncio.sleep(PRUNE_AFTER_START_SECONDS)
+    while True:
+        with contextlib.suppress(DatabaseAway):
+            async with database.reading() as conn:
+                cities = (await conn.execute(select(City.city_id))).scalars().all()
+            for city_id in cities:
+                async with database.writing() as conn:
+                    await feed.prune(conn, city_id=city_id, before=clock.now() - keep)
+        await asyncio.sleep(PRUNE_SECONDS)
+
+
+async def _alerts_follow(conn: AsyncConnection, change: TreeChange, now: datetime) -> None:
+    """Tell the offices concerned when a node's alerts change hands with it."""
+    if change.kind == "moved" and change.old_parent and change.new_parent:
+        await alerts.change_scope(
+            conn,
+            city_id=change.city_id,
+            node_code=change.code,
+            old_parent=change.old_parent,
+            new_parent=change.new_parent,
+            now=now,
+        )

@@ -1,0 +1,54 @@
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.nodes.models import TIERS, Node
+
+# The parent of a village is its town, and every node knows its city: one row tells the whole path.
+_PLACES = select(Node.code, Node.name, Node.tier, Node.city_id, Node.parent_code, Node.opened_on, Node.closed_on).where(
+    Node.code.in_(bindparam("codes", expanding=True))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node with its place in the tree: codes and tiers from the city down to itself."""
+
+    code: str
+    name: str
+    tier: str
+    city_id: str
+    town_code: str | None
+    path: tuple[str, ...]
+    path_tiers: tuple[str, ...]
+    opened_on: date
+    closed_on: date | None
+
+
+async def places(conn: AsyncConnection, codes: Collection[str]) -> dict[str, Place]:
+    """The nodes that exist among `codes`, in one statement."""
+    found = {}
+    for row in await conn.execute(_PLACES, {"codes": sorted(codes)}):
+        path: tuple[str, ...]
+        town: str | None
+        if row.tier == "city":
+            path, town = (row.code,), None
+        elif row.tier == "town":
+            path, town = (row.city_id, row.code), row.code
+        else:
+            path, town = (row.city_id, row.parent_code, row.code), row.parent_code
+        found[row.code] = Place(
+            row.code,
+            row.name,
+            row.tier,
+            row.city_id,
+            town,
+            path,
+            TIERS[: len(path)],
+            row.opened_on,
+            row.closed_on,
+        )
+    return found

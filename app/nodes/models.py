@@ -1,0 +1,63 @@
+from datetime import date, datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.database import Base, UtcDateTime
+
+TIERS = ("city", "town", "village")
+TIER_CHECK = "tier IN ('city', 'town', 'village')"
+
+
+class City(Base):
+    """A city: the unit that records are kept and distributed by. A reference table on Citus."""
+
+    __tablename__ = "cities"
+
+    city_id: Mapped[str] = mapped_column(String(32), primary_key=True, comment="the city's own node code")
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Node(Base):
+    """One office, as it is now. A reference table on Citus."""
+
+    __tablename__ = "nodes"
+
+    code: Mapped[str] = mapped_column(String(32), primary_key=True)
+    city_id: Mapped[str] = mapped_column(ForeignKey("cities.city_id"))
+    tier: Mapped[str] = mapped_column(String(8))
+    name: Mapped[str] = mapped_column(String(80))
+    parent_code: Mapped[str | None] = mapped_column(ForeignKey("nodes.code"))
+    opened_on: Mapped[date]
+    closed_on: Mapped[date | None] = mapped_column(comment="first day it no longer exists")
+    lat: Mapped[float | None]
+    lon: Mapped[float | None]
+    population: Mapped[int | None]
+    version: Mapped[int] = mapped_column(default=1)
+
+    __table_args__ = (
+        CheckConstraint(TIER_CHECK, name="tier"),
+        CheckConstraint("(tier = 'city') = (parent_code IS NULL)", name="parent"),
+        CheckConstraint("(tier = 'city') = (code = city_id)", name="city"),
+        Index(None, "parent_code"),
+        Index(None, "city_id", "tier"),
+    )
+
+
+class NodeSpan(Base):
+    """What a node was called and whose child it was, from a day until a day: the tree's history."""
+
+    __tablename__ = "node_spans"
+
+    code: Mapped[str] = mapped_column(ForeignKey("nodes.code"), primary_key=True)
+    since: Mapped[date] = mapped_column(primary_key=True)
+    until: Mapped[date | None] = mapped_column(comment="first day it no longer held; none: it holds today")
+    city_id: Mapped[str] = mapped_column(ForeignKey("cities.city_id"))
+    tier: Mapped[str] = mapped_column(String(8))
+    name: Mapped[str] = mapped_column(String(80))
+    parent_code: Mapped[str | None] = mapped_column(ForeignKey("nodes.code"))
+
+    __table_args__ = (
+        CheckConstraint("until IS NULL OR until > since", name="order"),
+        Index(None, "parent_code", "since"),
+    )

@@ -1,0 +1,172 @@
+import asyncio
+import re
+from datetime import date
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.core import problems
+from app.core.caller import Caller, SignedIn, may
+from app.core.clock import day_of
+from app.core.database import Reading, Snapshot, Writing
+from app.core.errors import Problem
+from app.core.paging import Cursor, Limit, Page
+from app.core.texts import clean
+from app.nodes import csvfile, importing, service
+from app.nodes.schemas import (
+    History,
+    ImportResult,
+    NodeNew,
+    NodePatch,
+    NodeView,
+    Span,
+    Tier,
+    Tree,
+    import_result,
+    node_view,
+    tree_view,
+)
+from app.nodes.service import TreeChange
+
+router = APIRouter(prefix="/v1/nodes", tags=["nodes"])
+
+Admin = Annotated[Caller, Depends(may("nodes:admin"))]
+On = Annotated[date | None, Query(description="The tree as it was on this day; as it is without.")]
+
+
+@router.get("")
+async def list_nodes(
+    caller: SignedIn,
+    conn: Reading,
+    parent: Annotated[str | None, Query(max_length=32)] = None,
+    tier: Tier | None = None,
+    q: Annotated[
+        str | None, Query(min_length=1, max_length=80, description="Part of a name, or how a code begins.")
+    ] = None,
+    on: On = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[NodeView]:
+    """The nodes of the caller's subtree, by code."""
+    filters = service.Filters(parent, tier, q, on)
+    rows, after = await service.list_nodes(conn, caller=caller, filters=filters, limit=limit, cursor=cursor)
+    return Page(items=[node_view(row) for row in rows], next=after)
+
+
+@router.post("", status_code=201)
+async def create_node(request: Request, caller: Admin, conn: Writing, body: NodeNew) -> NodeView:
+    """Open a town or a village under a node of the caller's subtree."""
+    name, _ = clean(body.name, pointer="/name", multiline=False, required=True)
+    values = {
+        "code": body.code,
+        "name": name,
+        "tier": body.tier,
+        "parent_code": body.parent,
+        "lat": body.lat,
+        "lon": body.lon,
+        "population": body.population,
+    }
+    row, told = await service.create(conn, caller=caller, values=values, on=body.effective_on or _today(request))
+    await _tell(request, conn, [told])
+    return node_view(row)
+
+
+@router.post(
+    "/import",
+    openapi_extra={
+        "requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}},
+    },
+)
+async def import_nodes(
+    request: Request,
+    caller: Admin,
+    conn: Writing,
+    mode: Annotated[Literal["validate", "commit"], Query(description="validate stores nothing.")],
+    on: Annotated[date | None, Query(description="From when the changes hold; today by default.")] = None,
+) -> ImportResult:
+    """Import a CSV of nodes: `code,name,tier,parent_code[,lat,lon,population]`, all of it or nothing."""
+    if not request.headers.get("content-type", "").startswith("text/csv"):
+        raise Problem(problems.MEDIA_TYPE, wanted="text/csv")
+    # Tens of thousands of lines take a while: not on the event loop.
+    parsed = await asyncio.to_thread(csvfile.parse, await request.body())
+    today = _today(request)
+    made = await importing.plan(conn, parsed, today=today, caller=caller)
+    if mode == "validate":
+        return import_result(made, stored=False)
+    if made.errors:
+        shown = import_result(made, stored=False).model_dump(mode="json")
+        raise Problem(problems.CSV_ROWS, count=len(made.errors), extra={"rows": shown["errors"]})
+    told = await importing.carry_out(conn, made, on=on or today, today=today, now=request.app.state.clock.now())
+    await _tell(request, conn, told)
+    return import_result(made, stored=True)
+
+
+@router.get("/{code}")
+async def get_node(caller: SignedIn, conn: Reading, code: str, on: On = None) -> NodeView:
+    """One node of the caller's subtree, or one above the caller."""
+    return node_view(await service.get_node(conn, caller=caller, code=code, on=on))
+
+
+@router.get("/{code}/subtree")
+async def get_subtree(caller: SignedIn, conn: Snapshot, code: str, on: On = None) -> Tree:
+    """A node and all under it."""
+    return tree_view(await service.subtree(conn, caller=caller, code=code, on=on))
+
+
+@router.get("/{code}/history")
+async def get_history(caller: SignedIn, conn: Reading, code: str) -> History:
+    """What the node was called and whose child it was, from its first day on."""
+    rows = await service.history(conn, caller=caller, code=code)
+    return History(
+        items=[
+            Span(since=row["since"], until=row["until"], name=row["name"], parent=row["parent_code"]) for row in rows
+        ]
+    )
+
+
+@router.patch("/{code}")
+async def change_node(
+    request: Request,
+    caller: Admin,
+    conn: Writing,
+    code: str,
+    body: NodePatch,
+    if_match: Annotated[str | None, Header(max_length=20, description='The version it was read at: "3".')] = None,
+) -> NodeView:
+    """Rename, move or close a node, from today or from another day."""
+    changes = body.model_dump(exclude_none=True, exclude={"effective_on"})
+    if "name" in changes:
+        changes["name"], _ = clean(changes["name"], pointer="/name", multiline=False, required=True)
+    if "parent" in changes:
+        changes["parent_code"] = changes.pop("parent")
+    today = _today(request)
+    row, told = await service.change(
+        conn,
+        caller=caller,
+        code=code,
+        changes=changes,
+        on=body.effective_on or today,
+        today=today,
+        version=_version(if_match),
+    )
+    await _tell(request, conn, told)
+    return node_view(row)
+
+
+def _today(request: Request) -> date:
+    return day_of(request.app.state.clock.now())
+
+
+def _version(if_match: str | None) -> int | None:
+    if if_match is None or if_match == "*":
+        return None
+    found = re.fullmatch(r'"(\d{1,9})"', if_match)
+    # Any other tag was never given, so it matches nothing.
+    return int(found[1]) if found else -1
+
+
+async def _tell(request: Request, conn: AsyncConnection, changes: list[TreeChange]) -> None:
+    for change in changes:
+        for listener in request.app.state.tree_listeners:
+            await listener(conn, change, request.app.state.clock.now())

@@ -1,0 +1,170 @@
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from app.nodes.importing import Plan
+
+Code = Annotated[str, Field(pattern=r"^[0-9A-Za-z_.-]{1,32}$")]
+Name = Annotated[str, Field(min_length=1, max_length=80)]
+Lat = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
+Lon = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
+Population = Annotated[int, Field(ge=0, le=2_000_000_000, strict=True)]
+Tier = Literal["city", "town", "village"]
+
+
+class NodeView(BaseModel):
+    """One office in the tree."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "code": "370783108201",
+                "name": "示例村",
+                "tier": "village",
+                "parent": "370783108000",
+                "opened_on": "2018-01-01",
+                "closed_on": None,
+                "lat": 36.9,
+                "lon": 118.9,
+                "population": 820,
+                "version": 1,
+            }
+        }
+    )
+
+    code: str
+    name: str
+    tier: Tier
+    parent: str | None
+    opened_on: date
+    closed_on: date | None = Field(description="the first day it no longer exists")
+    lat: float | None
+    lon: float | None
+    population: int | None
+    version: int
+
+
+class Tree(NodeView):
+    """A node with all under it."""
+
+    children: list["Tree"]
+
+
+class Span(BaseModel):
+    """What a node was called and whose child it was, from a day until a day."""
+
+    since: date
+    until: date | None = Field(description="the first day it no longer held")
+    name: str
+    parent: str | None
+
+
+class History(BaseModel):
+    """A node's spans, the first one first."""
+
+    items: list[Span]
+
+
+class NodeNew(BaseModel):
+    """A town or village to be opened."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    code: Code
+    name: Name
+    tier: Literal["town", "village"]
+    parent: Code
+    lat: Lat | None = None
+    lon: Lon | None = None
+    population: Population | None = None
+    effective_on: date | None = Field(None, description="its first day; today by default")
+
+    @model_validator(mode="after")
+    def _has_both_or_neither(self) -> "NodeNew":
+        if (self.lat is None) != (self.lon is None):
+            raise ValueError("lat and lon go together")
+        return self
+
+
+class NodePatch(BaseModel):
+    """What changes of a node; what is left out stays."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"parent": "370783001000", "effective_on": "2018-08-01"}}
+    )
+
+    name: Name | None = None
+    parent: Code | None = None
+    closed_on: date | None = Field(None, description="the first day it no longer exists")
+    lat: Lat | None = None
+    lon: Lon | None = None
+    population: Population | None = None
+    effective_on: date | None = Field(None, description="from when a new name or parent holds; today by default")
+
+
+class RowResultView(BaseModel):
+    """What becomes of one line of the file."""
+
+    line: int
+    node: str
+    status: Literal["created", "updated", "unchanged"]
+
+
+class RowErrorView(BaseModel):
+    """What is wrong with one line of the file."""
+
+    line: int
+    node: str
+    code: str
+    message: str
+    message_zh: str
+
+
+class ImportResult(BaseModel):
+    """What an import did, or would do."""
+
+    valid: bool
+    stored: bool
+    rows: list[RowResultView]
+    errors: list[RowErrorView]
+
+
+def node_view(row: Mapping[str, Any]) -> NodeView:
+    """A row of `nodes` as the wire shows it."""
+    return NodeView.model_construct(**_fields(row))
+
+
+def tree_view(rows: Sequence[Mapping[str, Any]]) -> Tree:
+    """The rows of a subtree, the top first, as the wire shows them."""
+    made = {row["code"]: Tree.model_construct(**_fields(row), children=[]) for row in rows}
+    for row in rows[1:]:
+        made[row["parent_code"]].children.append(made[row["code"]])
+    return made[rows[0]["code"]]
+
+
+def import_result(made: Plan, *, stored: bool) -> ImportResult:
+    """A plan as the wire shows it."""
+    return ImportResult(
+        valid=not made.errors,
+        stored=stored,
+        rows=[RowResultView(**asdict(result)) for result in made.results],
+        errors=[RowErrorView(**asdict(error)) for error in made.errors],
+    )
+
+
+def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "code": row["code"],
+        "name": row["name"],
+        "tier": row["tier"],
+        "parent": row["parent_code"],
+        "opened_on": row["opened_on"],
+        "closed_on": row["closed_on"],
+        "lat": row["lat"],
+        "lon": row["lon"],
+        "population": row["population"],
+        "version": row["version"],
+    }

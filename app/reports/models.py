@@ -1,0 +1,88 @@
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.database import Base, Json, UtcDateTime
+from app.nodes.models import TIER_CHECK
+
+
+class Report(Base):
+    """What one node says of one event at one time."""
+
+    __tablename__ = "reports"
+
+    city_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True, comment="made by the device")
+    version: Mapped[int]
+    digest: Mapped[str] = mapped_column(String(64), comment="SHA-256 of what was said, after masking")
+    kind: Mapped[str] = mapped_column(String(8))
+    node_code: Mapped[str] = mapped_column(ForeignKey("nodes.code"))
+    town_code: Mapped[str | None] = mapped_column(String(32), comment="the node's town, when received")
+    hazard: Mapped[str] = mapped_column(String(40))
+    family: Mapped[str] = mapped_column(String(8))
+    urgency: Mapped[str] = mapped_column(String(10))
+    severity: Mapped[str] = mapped_column(String(10))
+    certainty: Mapped[str] = mapped_column(String(10))
+    level: Mapped[str] = mapped_column(String(8))
+    reasons: Mapped[list[dict[str, str]]] = mapped_column(Json)
+    observed_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="in the world")
+    submitted_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="by the device's clock")
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="by the server's clock")
+    summary: Mapped[str] = mapped_column(Text)
+    description: Mapped[str] = mapped_column(Text)
+    lat: Mapped[float | None]
+    lon: Mapped[float | None]
+    accuracy_m: Mapped[float | None]
+    figures: Mapped[dict[str, int | float]] = mapped_column(Json)
+    masked: Mapped[int] = mapped_column(comment="personal identifiers masked before storing")
+    incident_id: Mapped[UUID]
+    alert_id: Mapped[UUID | None]
+    filed_by: Mapped[str] = mapped_column(ForeignKey("nodes.code"), comment="the office that filed it")
+    account_id: Mapped[UUID | None] = mapped_column(comment="seen at the node itself and its parent only")
+
+    __table_args__ = (
+        ForeignKeyConstraint(["city_id", "incident_id"], ["incidents.city_id", "incidents.id"]),
+        ForeignKeyConstraint(["city_id", "alert_id"], ["alerts.city_id", "alerts.id"]),
+        # The promise of the whole service: an urgent report without its alert cannot be stored.
+        CheckConstraint("level NOT IN ('red', 'orange') OR alert_id IS NOT NULL", name="urgent_has_alert"),
+        CheckConstraint("level IN ('red', 'orange', 'yellow', 'blue', 'routine')", name="level"),
+        CheckConstraint("kind IN ('initial', 'followup', 'final')", name="kind"),
+        Index(None, "city_id", "received_at", "id"),
+        Index(None, "city_id", "node_code", "received_at"),
+        Index(None, "city_id", "incident_id"),
+    )
+
+
+class Custody(Base):
+    """Which office holds a report, since when, and until when it has to open it."""
+
+    __tablename__ = "custody"
+
+    city_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    report_id: Mapped[UUID] = mapped_column(primary_key=True)
+    node_code: Mapped[str] = mapped_column(ForeignKey("nodes.code"), primary_key=True)
+    tier: Mapped[str] = mapped_column(String(8))
+    state: Mapped[str] = mapped_column(String(12))
+    since: Mapped[datetime] = mapped_column(UtcDateTime)
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        ForeignKeyConstraint(["city_id", "report_id"], ["reports.city_id", "reports.id"]),
+        CheckConstraint("state IN ('received', 'opened', 'acknowledged', 'forwarded')", name="state"),
+        CheckConstraint(TIER_CHECK, name="tier"),
+        Index(None, "city_id", "node_code", "state", "due_at"),
+    )
+
+
+class Activity(Base):
+    """When a node last reported a hazard family: what a report's neighbours are counted from."""
+
+    __tablename__ = "activity"
+
+    city_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    town_code: Mapped[str] = mapped_column(String(32), primary_key=True)
+    family: Mapped[str] = mapped_column(String(8), primary_key=True)
+    node_code: Mapped[str] = mapped_column(ForeignKey("nodes.code"), primary_key=True)
+    last_received_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -1,0 +1,41 @@
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import AwareDatetime
+
+from app.core.caller import Caller, may
+from app.core.database import Reading, Snapshot
+from app.core.paging import Cursor, Limit, Page
+from app.hazards.cap import Level
+from app.reports import service
+from app.reports.views import ReportView
+
+router = APIRouter(prefix="/v1/reports", tags=["reports"])
+
+Reader = Annotated[Caller, Depends(may("reports:read"))]
+
+
+@router.get("")
+async def list_reports(
+    caller: Reader,
+    conn: Snapshot,
+    node: Annotated[str | None, Query(max_length=32, description="This node and all under it.")] = None,
+    level: Level | None = None,
+    hazard: Annotated[str | None, Query(max_length=40, description="A hazard or a family.")] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Received at or after.")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Received before.")] = None,
+    incident: UUID | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[ReportView]:
+    """Reports of the caller's subtree, the last received first."""
+    filters = service.Filters(node, level, hazard, since, until, incident)
+    items, after = await service.list_reports(conn, caller=caller, filters=filters, limit=limit, cursor=cursor)
+    return Page(items=items, next=after)
+
+
+@router.get("/{report_id}")
+async def get_report(caller: Reader, conn: Reading, report_id: UUID) -> ReportView:
+    """One report."""
+    return await service.get(conn, caller=caller, report_id=report_id)

@@ -1,0 +1,207 @@
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, case, func, insert, or_, select, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.core import paging, problems
+from app.core.caller import Caller
+from app.core.database import insert_into
+from app.core.errors import Problem
+from app.nodes.models import Node
+from app.nodes.scope import visible
+from app.reports.models import Activity, Custody, Report
+from app.reports.views import ReportView, report_view
+
+Row = Mapping[str, Any]
+
+
+_INSERT_CUSTODY = insert(Custody)
+
+# Counted in the database: of the many nodes around only those of the batch come back by name.
+_MINE = case((Activity.node_code.in_(bindparam("nodes", expanding=True)), Activity.node_code))
+_NEIGHBOURS = (
+    select(Activity.town_code, Activity.family, _MINE.label("mine"), func.count())
+    .where(
+        Activity.city_id == bindparam("city_id"),
+        Activity.town_code.in_(bindparam("towns", expanding=True)),
+        Activity.family.in_(bindparam("families", expanding=True)),
+        Activity.last_received_at >= bindparam("since"),
+    )
+    .group_by(Activity.town_code, Activity.family, text("mine"))
+)
+
+
+@dataclass(slots=True)
+class Neighbours:
+    """How many nodes of a town have reported a family lately, and which of those asked about."""
+
+    count: int = 0
+    among: set[str] = field(default_factory=set)
+
+    def others(self, node: str) -> int:
+        """How many nodes but this one."""
+        return self.count - (node in self.among)
+
+    def add(self, node: str) -> None:
+        """This node has now reported too."""
+        if node not in self.among:
+            self.among.add(node)
+            self.count += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a list of reports is narrowed by."""
+
+    node: str | None = None
+    level: str | None = None
+    hazard: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    incident: UUID | None = None
+
+
+async def store(conn: AsyncConnection, rows: Sequence[Row]) -> set[UUID]:
+    """Store new reports; the ids that were stored. One that is missing was stored before."""
+    return set((await conn.execute(_claim(conn.dialect.name), list(rows))).scalars())
+
+
+@cache
+def _claim(dialect: str) -> Any:
+    return insert_into(dialect, Report).on_conflict_do_nothing(index_elements=["city_id", "id"]).returning(Report.id)
+
+
+async def store_custody(conn: AsyncConnection, rows: Sequence[Row]) -> None:
+    """Store who holds the reports."""
+    await conn.execute(_INSERT_CUSTODY, list(rows))
+
+
+async def note_activity(conn: AsyncConnection, rows: Sequence[Row]) -> None:
+    """Note that these nodes of these towns have just reported these families."""
+    # In one order, so that two writers cannot wait for each other.
+    ordered = sorted(rows, key=lambda row: (row["town_code"], row["family"], row["node_code"]))
+    await conn.execute(_note(conn.dialect.name), ordered)
+
+
+@cache
+def _note(dialect: str) -> Any:
+    insert = insert_into(dialect, Activity)
+    return insert.on_conflict_do_update(
+        index_elements=["city_id", "town_code", "family", "node_code"],
+        set_={"last_received_at": insert.excluded.last_received_at},
+    )
+
+
+async def neighbours(
+    conn: AsyncConnection,
+    *,
+    city_id: str,
+    towns: Collection[str],
+    families: Collection[str],
+    nodes: Collection[str],
+    since: datetime,
+) -> dict[tuple[str, str], Neighbours]:
+    """By (town, family): how many nodes have reported it since then, and which of `nodes` are among them."""
+    if not towns:
+        return {}
+    rows = await conn.execute(
+        _NEIGHBOURS,
+        {
+            "city_id": city_id,
+            "towns": sorted(towns),
+            "families": sorted(families),
+            "nodes": sorted(nodes),
+            "since": since,
+        },
+    )
+    found: dict[tuple[str, str], Neighbours] = defaultdict(Neighbours)
+    for town, family, node, count in rows:
+        around = found[town, family]
+        around.count += count
+        if node is not None:
+            around.among.add(node)
+    return found
+
+
+async def stored(conn: AsyncConnection, *, city_id: str, report_id: UUID) -> tuple[Row, list[Row]] | None:
+    """A stored report's row and its custody, whoever asks."""
+    row = (
+        await conn.execute(select(*Report.__table__.columns).where(Report.city_id == city_id, Report.id == report_id))
+    ).one_or_none()
+    if row is None:
+        return None
+    held = await _custody(conn, city_id=city_id, ids=[report_id])
+    return row._asdict(), held[report_id]
+
+
+async def get(conn: AsyncConnection, *, caller: Caller, report_id: UUID) -> ReportView:
+    """One report the caller may see; a Problem (404) otherwise."""
+    rows = (await conn.execute(_readable(caller).where(Report.id == report_id))).all()
+    if not rows:
+        raise Problem(problems.NOT_FOUND)
+    return (await _views(conn, caller, rows))[0]
+
+
+async def list_reports(
+    conn: AsyncConnection, *, caller: Caller, filters: Filters, limit: int, cursor: str | None
+) -> tuple[list[ReportView], str | None]:
+    """Reports the caller may see, the last received first, and the cursor of the next page."""
+    query = _readable(caller)
+    if filters.node is not None:
+        below = select(Node.code).where(or_(Node.code == filters.node, Node.parent_code == filters.node))
+        grand = select(Node.code).where(Node.parent_code.in_(select(Node.code).where(Node.parent_code == filters.node)))
+        query = query.where(or_(Report.node_code.in_(below), Report.node_code.in_(grand)))
+    if filters.level is not None:
+        query = query.where(Report.level == filters.level)
+    if filters.hazard is not None:
+        query = query.where(or_(Report.hazard == filters.hazard, Report.family == filters.hazard))
+    if filters.since is not None:
+        query = query.where(Report.received_at >= filters.since)
+    if filters.until is not None:
+        query = query.where(Report.received_at < filters.until)
+    if filters.incident is not None:
+        query = query.where(Report.incident_id == filters.incident)
+    if cursor is not None:
+        query = query.where(tuple_(Report.received_at, Report.id) < paging.decode_moment("reports", cursor))
+    rows = (await conn.execute(query.order_by(Report.received_at.desc(), Report.id.desc()).limit(limit + 1))).all()
+    after = None
+    if len(rows) > limit:
+        rows = rows[:limit]
+        after = paging.encode_moment("reports", rows[-1].received_at, rows[-1].id)
+    return await _views(conn, caller, rows), after
+
+
+def _readable(caller: Caller) -> Any:
+    return (
+        select(*Report.__table__.columns, Node.parent_code.label("filed_by_parent"))
+        .join(Node, Node.code == Report.filed_by)
+        .where(visible(caller, Report))
+    )
+
+
+async def _views(conn: AsyncConnection, caller: Caller, rows: Sequence[Any]) -> list[ReportView]:
+    held = await _custody(conn, city_id=caller.city_id, ids=[row.id for row in rows])
+    return [
+        report_view(row._asdict(), held[row.id], with_account=caller.node in (row.filed_by, row.filed_by_parent))
+        for row in rows
+    ]
+
+
+async def _custody(conn: AsyncConnection, *, city_id: str, ids: Collection[UUID]) -> dict[UUID, list[Row]]:
+    held: dict[UUID, list[Row]] = defaultdict(list)
+    if not ids:
+        return held
+    rows = await conn.execute(
+        select(*Custody.__table__.columns)
+        .where(Custody.city_id == city_id, Custody.report_id.in_(list(ids)))
+        .order_by(Custody.tier.desc(), Custody.node_code)
+    )
+    for row in rows:
+        held[row.report_id].append(row._asdict())
+    return held

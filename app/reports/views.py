@@ -1,0 +1,101 @@
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+
+class Reason(BaseModel):
+    """Why a machine decided so, in words."""
+
+    rule: str
+    text: str
+    text_zh: str
+
+
+class CustodyView(BaseModel):
+    """One office that holds the report."""
+
+    node: str
+    tier: str
+    since: datetime
+    due_at: datetime
+    state: str
+
+
+class LocationView(BaseModel):
+    """WGS 84."""
+
+    lat: float
+    lon: float
+    accuracy_m: float | None
+
+
+class ReportView(BaseModel):
+    """A stored report. It names offices; the account is shown to the filing node and its parent only."""
+
+    id: UUID
+    version: int
+    kind: str
+    node: str
+    hazard: str
+    urgency: str
+    severity: str
+    certainty: str
+    observed_at: datetime = Field(description="in the world")
+    submitted_at: datetime = Field(description="by the device's clock")
+    received_at: datetime = Field(description="by the server's clock")
+    summary: str
+    description: str
+    location: LocationView | None
+    figures: dict[str, int | float]
+    level: str
+    reasons: list[Reason]
+    incident_id: UUID
+    alert_id: UUID | None
+    custody: list[CustodyView]
+    masked: int = Field(description="how many personal identifiers were masked before storing")
+    filed_by: str = Field(description="the office that filed it")
+    account_id: UUID | None
+
+
+def report_view(row: Mapping[str, Any], custody: Sequence[Mapping[str, Any]], *, with_account: bool) -> ReportView:
+    """A row of `reports` and its rows of `custody` as the wire shows them."""
+    location = None
+    if row["lat"] is not None:
+        location = LocationView.model_construct(lat=row["lat"], lon=row["lon"], accuracy_m=row["accuracy_m"])
+    return ReportView.model_construct(
+        id=row["id"],
+        version=row["version"],
+        kind=row["kind"],
+        node=row["node_code"],
+        hazard=row["hazard"],
+        urgency=row["urgency"],
+        severity=row["severity"],
+        certainty=row["certainty"],
+        observed_at=row["observed_at"],
+        submitted_at=row["submitted_at"],
+        received_at=row["received_at"],
+        summary=row["summary"],
+        description=row["description"],
+        location=location,
+        figures=row["figures"],
+        level=row["level"],
+        reasons=[Reason.model_construct(**reason) for reason in row["reasons"]],
+        incident_id=row["incident_id"],
+        alert_id=row["alert_id"],
+        custody=[
+            CustodyView.model_construct(
+                node=held["node_code"],
+                tier=held["tier"],
+                since=held["since"],
+                due_at=held["due_at"],
+                state=held["state"],
+            )
+            for held in custody
+        ],
+        masked=row["masked"],
+        filed_by=row["filed_by"],
+        account_id=row["account_id"] if with_account else None,
+    )

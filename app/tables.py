@@ -1,0 +1,13 @@
+"""Every table, known to the metadata: what migrations and tests compare the database with."""
+
+from app.accounts import models as accounts
+from app.alerts import models as alerts
+from app.core.database import Base
+from app.feed import models as feed
+from app.incidents import models as incidents
+from app.nodes import models as nodes
+from app.reports import models as reports
+
+__all__ = ["accounts", "alerts", "feed", "incidents", "metadata", "nodes", "reports"]
+
+metadata = Base.metadata

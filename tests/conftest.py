@@ -1,0 +1,186 @@
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import insert
+
+from app.accounts.models import Account, Token
+from app.accounts.tokens import digest
+from app.core.clock import ManualClock
+from app.core.database import Database
+from app.core.ids import new_id
+from app.core.migrate import upgrade
+from app.core.settings import Settings
+from app.main import create_app
+from app.nodes.models import City, Node, NodeSpan
+from tests.bed import postgres
+from tests.builders import NOON, TREE
+
+OPENED = date(2000, 1, 1)
+ROLES = ("reporter", "desk", "supervisor", "admin")
+FAR_FUTURE = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+class NewDatabase(Protocol):
+    """Makes one more database like the test's own; answers its URL."""
+
+    def __call__(self) -> str: ...
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def token_of(node: str, role: str) -> str:
+    """The access token that the template holds for this role at this node."""
+    return f"bt_{role}-{node}"
+
+
+async def _seed(url: str) -> None:
+    database = Database(url)
+    cities, nodes, spans, accounts, tokens = [], [], [], [], []
+    root = ""
+    for code, name, tier, parent in TREE:
+        if parent is None:
+            root = code
+            cities.append({"city_id": code, "created_at": NOON})
+        common = {"code": code, "city_id": root, "tier": tier, "name": name, "parent_code": parent}
+        nodes.append({**common, "opened_on": OPENED, "version": 1})
+        spans.append({**common, "since": OPENED, "until": None})
+        for role in ROLES:
+            account = new_id()
+            accounts.append(
+                {
+                    "id": account,
+                    "username": f"{role}-{code}",
+                    "password_hash": "!",
+                    "role": role,
+                    "node_code": code,
+                    "city_id": root,
+                    "created_at": NOON,
+                }
+            )
+            tokens.append(
+                {
+                    "token_hash": digest(token_of(code, role)),
+                    "kind": "access",
+                    "account_id": account,
+                    "sign_in_id": new_id(),
+                    "expires_at": FAR_FUTURE,
+                }
+            )
+    async with database.writing() as conn:
+        for table, rows in ((City, cities), (Node, nodes), (NodeSpan, spans), (Account, accounts), (Token, tokens)):
+            await conn.execute(insert(table), rows)
+    await database.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    with postgres.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: postgres.Server) -> str:
+    name = "beacon_template"
+    postgres_server.create(name)
+    url = postgres_server.url(name)
+    upgrade(url)
+    asyncio.run(_seed(url))
+    return name
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    url = f"sqlite+aiosqlite:///{path}"
+    upgrade(url)
+    asyncio.run(_seed(url))
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewDatabase]:
+    """Makes databases from the template; the test runs once on each kind."""
+    made: list[str] = []
+    if request.param == "sqlite":
+        template: Path = request.getfixturevalue("sqlite_template")
+
+        def make() -> str:
+            path = tmp_path / f"{len(made)}.db"
+            made.append(path.name)
+            shutil.copy(template, path)
+            return f"sqlite+aiosqlite:///{path}"
+
+        yield make
+        return
+    server: postgres.Server = request.getfixturevalue("postgres_server")
+    source: str = request.getfixturevalue("postgres_template")
+
+    def make_postgres() -> str:
+        name = f"t{new_id().hex}"
+        server.create(name, template=source)
+        made.append(name)
+        return server.url(name)
+
+    yield make_postgres
+    for name in made:
+        server.drop(name)
+
+
+@pytest.fixture
+def database_url(new_database: NewDatabase) -> str:
+    return new_database()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOON)
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    return Settings(database_url=database_url, database_pool=5, feed_poll_seconds=0.2, log_level="error")
+
+
+@pytest.fixture
+async def app(settings: Settings, clock: ManualClock) -> AsyncIterator[FastAPI]:
+    application = create_app(settings, clock=clock)
+    async with running(application):
+        yield application
+
+
+@asynccontextmanager
+async def running(application: FastAPI) -> AsyncIterator[FastAPI]:
+    """The application between start and stop."""
+    async with application.router.lifespan_context(application):
+        yield application
+
+
+@pytest.fixture
+def database(app: FastAPI) -> Database:
+    found: Database = app.state.database
+    return found
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """Without a sign-in; `as_` gives the headers of one."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://beacon.test") as found:
+        yield found
+
+
+@pytest.fixture
+def as_() -> Callable[[str, str], dict[str, str]]:
+    """`headers=as_(VILLAGE, "reporter")`: the sign-in of that role at that node."""
+    return lambda node, role: {"Authorization": f"Bearer {token_of(node, role)}"}

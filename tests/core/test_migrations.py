@@ -1,0 +1,139 @@
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from sqlalchemy import CheckConstraint, Connection, inspect, text
+
+from app.core import migrate
+from app.core.database import Database, DatabaseAway
+from app.core.ids import new_id
+from app.tables import metadata
+from tests.bed import postgres
+
+Found = TypeVar("Found")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path / 'empty.db'}"
+        return
+    server: postgres.Server = request.getfixturevalue("postgres_server")
+    name = f"m{new_id().hex}"
+    server.create(name)
+    yield server.url(name)
+    server.drop(name)
+
+
+def look(url: str, work: Callable[[Connection], Found]) -> Found:
+    async def run() -> Found:
+        database = Database(url, pool=1)
+        try:
+            async with database.writing() as conn:
+                return await conn.run_sync(work)
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+def names_of_checks(connection: Connection) -> set[str]:
+    inspector = inspect(connection)
+    return {
+        str(check["name"]) for table in inspector.get_table_names() for check in inspector.get_check_constraints(table)
+    }
+
+
+def test_an_empty_database_becomes_what_the_models_say(url: str) -> None:
+    migrate.upgrade(url)
+
+    assert migrate.check(url) == []
+    assert migrate.current(url) == migrate.head()
+
+
+def test_check_constraints_are_migrated_too(url: str) -> None:
+    migrate.upgrade(url)
+
+    expected = {
+        f"{constraint.name}"
+        for table in metadata.tables.values()
+        for constraint in table.constraints
+        if isinstance(constraint, CheckConstraint)
+    }
+    assert "ck_reports_urgent_has_alert" in expected
+    assert look(url, names_of_checks) == expected
+
+
+def test_down_drops_all_and_up_again_restores_all(url: str) -> None:
+    migrate.upgrade(url)
+
+    migrate.downgrade(url, "base")
+    left = look(url, lambda connection: set(inspect(connection).get_table_names()))
+    migrate.upgrade(url)
+
+    assert left == {"alembic_version"}
+    assert migrate.check(url) == []
+
+
+def test_upgrading_twice_changes_nothing(url: str) -> None:
+    migrate.upgrade(url)
+    migrate.upgrade(url)
+
+    assert migrate.check(url) == []
+
+
+def test_a_pending_revision_is_named(url: str) -> None:
+    migrate.upgrade(url)
+    migrate.downgrade(url, "base")
+
+    assert migrate.check(url) == ["Revision 0001 (first) is not applied: run beacon db upgrade."]
+    assert migrate.current(url) is None
+
+
+def test_a_missing_index_is_told_as_drift(url: str) -> None:
+    migrate.upgrade(url)
+    look(url, lambda connection: connection.execute(text("DROP INDEX ix_nodes_parent_code")))
+
+    assert migrate.check(url) == ["The schema differs from what was migrated: add index ix_nodes_parent_code."]
+
+
+def test_a_schema_newer_than_this_beacon_is_refused_and_left_alone(url: str) -> None:
+    migrate.upgrade(url)
+    look(url, lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+
+    with pytest.raises(migrate.SchemaError, match="9999"):
+        migrate.upgrade(url)
+    assert "9999" in migrate.check(url)[0]
+    assert migrate.current(url) == "9999"
+
+
+@pytest.mark.anyio
+async def test_it_runs_inside_an_event_loop(url: str) -> None:
+    await migrate.upgrade_async(url)
+    migrate.upgrade(url)
+
+    assert migrate.check(url) == []
+
+
+@pytest.mark.anyio
+async def test_several_upgrades_at_once_wait_for_each_other(url: str) -> None:
+    await asyncio.gather(*(migrate.upgrade_async(url) for _ in range(3)))
+
+    assert migrate.check(url) == []
+
+
+def test_a_database_that_cannot_be_reached_is_said_to_be_away() -> None:
+    with pytest.raises(DatabaseAway):
+        migrate.upgrade("postgresql+asyncpg://nobody@127.0.0.1:9/none")
+
+
+def test_looking_at_a_sqlite_database_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    path = tmp_path / "none.db"
+
+    found = migrate.check(f"sqlite+aiosqlite:///{path}")
+
+    assert found == ["There is no database yet: run beacon db upgrade."]
+    assert not path.exists()
