@@ -1,4 +1,5 @@
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -8,6 +9,7 @@ import typer
 from rich.console import Console
 
 from app.accounts import command as accounts_command
+from app.alerts import service as alerts
 from app.core import backup, migrate
 from app.core.clock import SystemClock
 from app.core.database import Database, DatabaseAway
@@ -69,6 +71,10 @@ def serve(
     ] = False,
 ) -> None:
     """Serve Beacon."""
+    if trial:
+        # Somebody looks at a terminal: no lines but the welcome and what goes wrong.
+        os.environ.setdefault("BEACON_LOG_JSON", "false")
+        os.environ.setdefault("BEACON_LOG_LEVEL", "warning")
     settings = Settings()
     configure(settings)
     try:
@@ -160,7 +166,9 @@ def nodes_import(
     now = SystemClock().now()
     raise typer.Exit(
         _with_database(
-            lambda database: nodes_command.import_file(database, file, dry_run=dry_run, now=now, console=ERR)
+            lambda database: nodes_command.import_file(
+                database, file, dry_run=dry_run, now=now, console=ERR, listeners=[alerts.follow_tree]
+            )
         )
     )
 

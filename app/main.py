@@ -2,12 +2,12 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from fastapi import Depends, FastAPI
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.accounts import service as accounts
 from app.accounts.callers import Callers
 from app.accounts.passwords import Passwords
 from app.accounts.routes import router as accounts_router
@@ -31,7 +31,6 @@ from app.intake.routes import router as intake_router
 from app.intake.writer import Writer
 from app.nodes.models import City
 from app.nodes.routes import router as nodes_router
-from app.nodes.service import TreeChange
 from app.reports.routes import router as reports_router
 
 PRUNE_SECONDS = 3600
@@ -68,7 +67,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
     state.passwords = Passwords()
     state.throttle = Throttle(per_minute=settings.sign_in_attempts_per_minute)
     state.writer = Writer(database, policy, clock)
-    state.tree_listeners = [_alerts_follow]
+    state.tree_listeners = [alerts.follow_tree]
     database.listeners += [state.heads.heard, state.callers.heard]
 
     errors.install(app)
@@ -121,20 +120,9 @@ async def _prune(database: Database, clock: Clock, *, keep: timedelta) -> None:
         with contextlib.suppress(DatabaseAway):
             async with database.reading() as conn:
                 cities = (await conn.execute(select(City.city_id))).scalars().all()
+            async with database.writing() as conn:
+                await accounts.prune(conn, now=clock.now())
             for city_id in cities:
                 async with database.writing() as conn:
                     await feed.prune(conn, city_id=city_id, before=clock.now() - keep)
         await asyncio.sleep(PRUNE_SECONDS)
-
-
-async def _alerts_follow(conn: AsyncConnection, change: TreeChange, now: datetime) -> None:
-    """Tell the offices concerned when a node's alerts change hands with it."""
-    if change.kind == "moved" and change.old_parent and change.new_parent:
-        await alerts.change_scope(
-            conn,
-            city_id=change.city_id,
-            node_code=change.code,
-            old_parent=change.old_parent,
-            new_parent=change.new_parent,
-            now=now,
-        )

@@ -136,7 +136,15 @@ def upgrade() -> None:
         sa.Column("headline", sa.String(length=140), nullable=False),
         sa.Column("lat", sa.Double(), nullable=True),
         sa.Column("lon", sa.Double(), nullable=True),
-        sa.Column("cell", sa.Integer(), nullable=True, comment="grid cell of the place, for finding what is near"),
+        sa.Column(
+            "here",
+            sa.String(length=80),
+            nullable=False,
+            comment="hazard@node: what this node's next report is looked up by",
+        ),
+        sa.Column(
+            "near", sa.String(length=80), nullable=True, comment="hazard@cell of the grid: what reports close by are"
+        ),
         sa.Column("reports", sa.Integer(), nullable=False),
         sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_observed_at", sa.DateTime(timezone=True), nullable=False),
@@ -145,10 +153,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["node_code"], ["nodes.code"], name=op.f("fk_incidents_node_code")),
         sa.PrimaryKeyConstraint("city_id", "id", name=op.f("pk_incidents")),
     )
-    op.create_index(op.f("ix_incidents_city_id_cell_hazard"), "incidents", ["city_id", "cell", "hazard"], unique=False)
-    op.create_index(
-        op.f("ix_incidents_city_id_node_code_hazard"), "incidents", ["city_id", "node_code", "hazard"], unique=False
-    )
+    op.create_index(op.f("ix_incidents_city_id_here"), "incidents", ["city_id", "here"], unique=False)
+    op.create_index(op.f("ix_incidents_city_id_near"), "incidents", ["city_id", "near"], unique=False)
     op.create_index(op.f("ix_incidents_city_id_opened_at"), "incidents", ["city_id", "opened_at"], unique=False)
     op.create_table(
         "node_spans",
@@ -347,8 +353,8 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_node_spans_parent_code_since"), table_name="node_spans")
     op.drop_table("node_spans")
     op.drop_index(op.f("ix_incidents_city_id_opened_at"), table_name="incidents")
-    op.drop_index(op.f("ix_incidents_city_id_node_code_hazard"), table_name="incidents")
-    op.drop_index(op.f("ix_incidents_city_id_cell_hazard"), table_name="incidents")
+    op.drop_index(op.f("ix_incidents_city_id_near"), table_name="incidents")
+    op.drop_index(op.f("ix_incidents_city_id_here"), table_name="incidents")
     op.drop_table("incidents")
     op.drop_index(op.f("ix_feed_events_city_id_at"), table_name="feed_events")
     op.drop_table("feed_events")

@@ -18,6 +18,7 @@ from app.core.errors import Problem
 from app.core.problems import Kind
 from app.core.settings import Settings
 from app.nodes.models import Node
+from app.nodes.service import TreeChange
 
 MOST = 10_000
 
@@ -74,6 +75,11 @@ def refused(kind: Kind) -> Problem:
     return Problem(kind, headers={"WWW-Authenticate": "Bearer"})
 
 
+def is_closed(closed_on: date | None, now: datetime) -> bool:
+    """Whether a node with this closing day no longer exists."""
+    return closed_on is not None and closed_on <= day_of(now)
+
+
 class Callers:
     """Finds out who asks. What it found is good for `sign_in_cache_seconds`, or until it hears of a revocation."""
 
@@ -90,6 +96,7 @@ class Callers:
         self._seconds = settings.sign_in_cache_seconds
         self._monotonic = monotonic
         self._known: dict[str, _Known] = {}
+        self._forgotten = 0
 
     async def authenticate(self, request: Request) -> Caller:
         """The caller of a request; a Problem (401) when its token or key is missing or not good."""
@@ -104,28 +111,35 @@ class Callers:
         return known.caller
 
     def heard(self, message: object) -> None:
-        """A listener of the database: forget what was revoked here."""
+        """A listener of the database: forget what was revoked here, and everybody when the tree changes."""
+        if isinstance(message, TreeChange):
+            self.forget_all()
         if isinstance(message, Revoked):
+            self._forgotten += 1
             self._known = {token: known for token, known in self._known.items() if message.id not in known.ids}
 
     def forget_all(self) -> None:
         """Look everybody up again: the tree has changed."""
+        self._forgotten += 1
         self._known.clear()
 
     async def _find(self, token: str) -> _Known:
         self._known.pop(token, None)
+        forgotten = self._forgotten
         found = await (self._find_key(token) if token.startswith(KEY) else self._find_account(token))
         if found is None:
             raise refused(problems.SIGN_IN_INVALID)
-        if len(self._known) >= MOST:
-            self._known.clear()
-        self._known[token] = found
+        # What was read before a revocation that was heard meanwhile may be what was revoked.
+        if forgotten == self._forgotten:
+            if len(self._known) >= MOST:
+                self._known.clear()
+            self._known[token] = found
         return found
 
     async def _find_account(self, token: str) -> _Known | None:
         async with self._database.reading() as conn:
             row = (await conn.execute(_TOKEN, {"hash": digest(token)})).one_or_none()
-        if row is None or row.disabled_at is not None or self._is_closed(row.closed_on):
+        if row is None or row.disabled_at is not None or is_closed(row.closed_on, self._clock.now()):
             return None
         caller = Caller(
             row.city_id, row.node_code, row.tier, ROLES[row.role], row.username, role=row.role, account_id=row.id
@@ -135,10 +149,7 @@ class Callers:
     async def _find_key(self, token: str) -> _Known | None:
         async with self._database.reading() as conn:
             row = (await conn.execute(_KEY, {"hash": digest(token)})).one_or_none()
-        if row is None or row.revoked_at is not None or self._is_closed(row.closed_on):
+        if row is None or row.revoked_at is not None or is_closed(row.closed_on, self._clock.now()):
             return None
         caller = Caller(row.city_id, row.node_code, row.tier, frozenset(row.scopes), row.label, key_id=row.id)
         return _Known(caller, (row.id,), None, self._monotonic() + self._seconds)
-
-    def _is_closed(self, closed_on: date | None) -> bool:
-        return closed_on is not None and closed_on <= day_of(self._clock.now())

@@ -40,8 +40,10 @@ class Passwords:
             return False
         if stored is None:
             if self._nobody is None:
+                # To hash once costs what a verification costs.
                 self._nobody = await self._run(self._hash.hash, "nobody has this password")
-            await self._run(self._hash.verify, password, self._nobody)
+            else:
+                await self._run(self._hash.verify, password, self._nobody)
             return False
         return await self._run(self._hash.verify, password, stored)
 

@@ -9,6 +9,7 @@ from app.accounts.callers import refused
 from app.accounts.passwords import Passwords
 from app.accounts.roles import ROLES
 from app.accounts.schemas import (
+    NO_NUL,
     AccountNew,
     AccountView,
     KeyNew,
@@ -38,7 +39,7 @@ Admin = Annotated[Caller, Depends(may("accounts:admin"))]
 @router.post("/auth/token")
 async def get_token(
     request: Request,
-    username: Annotated[str, Form(max_length=64)],
+    username: Annotated[str, Form(max_length=64, pattern=NO_NUL)],
     password: Annotated[str, Form(max_length=1000)],
     grant_type: Annotated[str, Form(max_length=32)] = "password",
     scope: Annotated[str, Form(max_length=500, description="Ignored: a role's scopes are fixed.")] = "",
@@ -50,13 +51,12 @@ async def get_token(
     throttle: Throttle = state.throttle
     passwords: Passwords = state.passwords
     address = request.client.host if request.client else ""
-    await throttle.check(username=username, address=address)
-    # No transaction is open while hashing: it takes longer than everything else together.
-    async with database_of(request).reading() as conn:
-        found = await service.stored_password(conn, username=username)
-    if not await passwords.verify(password, found[1] if found else None) or found is None:
-        await throttle.failed(username=username, address=address)
-        raise refused(problems.CREDENTIALS_WRONG)
+    async with throttle.attempt(username=username, address=address):
+        # No transaction is open while hashing: it takes longer than everything else together.
+        async with database_of(request).reading() as conn:
+            found = await service.stored_password(conn, username=username, now=state.clock.now())
+        if not await passwords.verify(password, found[1] if found else None) or found is None:
+            raise refused(problems.CREDENTIALS_WRONG)
     async with database_of(request).writing() as conn:
         pair = await service.sign_in(conn, account_id=found[0], lives=_lives(request), now=state.clock.now())
     return _token_pair(request, pair)

@@ -7,8 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.accounts.passwords import MAX_LENGTH, MIN_LENGTH
 
+# PostgreSQL cannot be asked about a text with a NUL.
+NO_NUL = r"^[^\x00]*$"
+
 Username = Annotated[str, Field(min_length=3, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 Label = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
+NodeCode = Annotated[str, Field(max_length=32, pattern=NO_NUL)]
 Scope = Literal[
     "reports:write",
     "reports:read",
@@ -71,7 +75,7 @@ class AccountNew(BaseModel):
     )
 
     username: Username
-    node: str = Field(max_length=32)
+    node: NodeCode
     role: Role
     password: str = Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH)
 
@@ -95,7 +99,7 @@ class KeyNew(BaseModel):
         json_schema_extra={"example": {"node": "370783000000", "scopes": ["alerts:read"], "label": "dashboard"}},
     )
 
-    node: str = Field(max_length=32)
+    node: NodeCode
     scopes: list[Scope] = Field(min_length=1, max_length=9)
     label: Label
 

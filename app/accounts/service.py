@@ -7,13 +7,12 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts.callers import Revoked, refused
+from app.accounts.callers import Revoked, is_closed, refused
 from app.accounts.models import Account, ApiKey, Token
 from app.accounts.roles import ROLES
 from app.accounts.tokens import ACCESS, KEY, REFRESH, digest, new_token
 from app.core import paging, problems
 from app.core.caller import SCOPES, Caller
-from app.core.clock import day_of
 from app.core.database import announce
 from app.core.errors import Problem
 from app.core.ids import new_id
@@ -37,14 +36,16 @@ class Pair:
     refresh: str
 
 
-async def stored_password(conn: AsyncConnection, *, username: str) -> tuple[UUID, str] | None:
-    """The account and its password hash; None when there is no such account, or it is disabled."""
+async def stored_password(conn: AsyncConnection, *, username: str, now: datetime) -> tuple[UUID, str] | None:
+    """The account and its password hash; None when there is none, it is disabled, or its node is closed."""
     row = (
         await conn.execute(
-            select(Account.id, Account.password_hash).where(Account.username == username, Account.disabled_at.is_(None))
+            select(Account.id, Account.password_hash, Node.closed_on)
+            .join(Node, Node.code == Account.node_code)
+            .where(Account.username == username, Account.disabled_at.is_(None))
         )
     ).one_or_none()
-    return (row.id, row.password_hash) if row else None
+    return None if row is None or is_closed(row.closed_on, now) else (row.id, row.password_hash)
 
 
 async def sign_in(conn: AsyncConnection, *, account_id: UUID, lives: Lives, now: datetime) -> Pair:
@@ -57,16 +58,18 @@ async def refresh(conn: AsyncConnection, *, token: str, lives: Lives, now: datet
     """Both tokens anew; None when this refresh token was used before.
 
     Then one of its two users stole it, and the whole sign-in has been ended: commit that, and answer 401.
-    A Problem (401) when it is unknown or expired.
+    A Problem (401) when it is unknown or expired, its account disabled or its node closed.
     """
     row = (
         await conn.execute(
-            select(Token.account_id, Token.sign_in_id, Token.expires_at, Account.disabled_at)
+            select(Token.account_id, Token.sign_in_id, Token.expires_at, Account.disabled_at, Node.closed_on)
             .join(Account, Account.id == Token.account_id)
+            .join(Node, Node.code == Account.node_code)
             .where(Token.token_hash == digest(token), Token.kind == "refresh")
+            .with_for_update(of=Account, key_share=True)
         )
     ).one_or_none()
-    if row is None or row.expires_at <= now or row.disabled_at is not None:
+    if row is None or row.expires_at <= now or row.disabled_at is not None or is_closed(row.closed_on, now):
         raise refused(problems.SIGN_IN_INVALID)
     used = await conn.execute(
         update(Token).where(Token.token_hash == digest(token), Token.used_at.is_(None)).values(used_at=now)
@@ -81,11 +84,21 @@ async def refresh(conn: AsyncConnection, *, token: str, lives: Lives, now: datet
 
 async def revoke(conn: AsyncConnection, *, token: str) -> None:
     """End the sign-in that this token, of either kind, belongs to; nothing when it is unknown (RFC 7009)."""
-    sign_in_id = (
-        await conn.execute(select(Token.sign_in_id).where(Token.token_hash == digest(token)))
-    ).scalar_one_or_none()
+    # Refreshing locks the account too: a pair made at the same moment is waited for, and ends as well.
+    query = (
+        select(Token.sign_in_id)
+        .join(Account, Account.id == Token.account_id)
+        .where(Token.token_hash == digest(token))
+        .with_for_update(of=Account, key_share=True)
+    )
+    sign_in_id = (await conn.execute(query)).scalar_one_or_none()
     if sign_in_id is not None:
         await _end_sign_in(conn, sign_in_id)
+
+
+async def prune(conn: AsyncConnection, *, now: datetime) -> int:
+    """Forget the tokens that have expired; answers how many."""
+    return (await conn.execute(delete(Token).where(Token.expires_at <= now))).rowcount
 
 
 async def create_account(
@@ -212,7 +225,7 @@ async def _open_node(conn: AsyncConnection, code: str, now: datetime) -> Any:
     row = (await conn.execute(select(Node.city_id, Node.closed_on).where(Node.code == code))).one_or_none()
     if row is None:
         raise Problem(problems.NODE_UNKNOWN, pointer="/node", code=code)
-    if row.closed_on is not None and row.closed_on <= day_of(now):
+    if is_closed(row.closed_on, now):
         raise Problem(problems.NODE_CLOSED, pointer="/node", code=code, date=row.closed_on.isoformat())
     return row
 
@@ -224,8 +237,9 @@ async def _visible_node(conn: AsyncConnection, caller: Caller, code: str) -> Non
 
 
 async def _one(conn: AsyncConnection, caller: Caller, table: Any, item_id: UUID) -> dict[str, Any]:
-    query = select(*table.__table__.columns).where(visible(caller, table), table.id == item_id).with_for_update()
-    row = (await conn.execute(query)).one_or_none()
+    query = select(*table.__table__.columns).where(visible(caller, table), table.id == item_id)
+    # key_share: a sign-in at the same moment refers to the account and must not wait for it.
+    row = (await conn.execute(query.with_for_update(key_share=True))).one_or_none()
     if row is None:
         raise Problem(problems.NOT_FOUND)
     return dict(row._mapping)

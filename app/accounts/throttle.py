@@ -1,7 +1,10 @@
 import math
 import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from limits import parse
+from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
@@ -19,16 +22,35 @@ class Throttle:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._per_username = parse(f"{per_minute}/minute")
         self._per_address = parse(f"{per_minute * PER_ADDRESS}/minute")
+        self._trying: Counter[str] = Counter()
 
-    async def check(self, *, username: str, address: str) -> None:
-        """A Problem (429) with Retry-After when too many have failed."""
-        for limit, who in ((self._per_username, f"u:{username}"), (self._per_address, f"a:{address}")):
-            if not await self._limiter.test(limit, who):
-                window = await self._limiter.get_window_stats(limit, who)
-                seconds = max(1, math.ceil(window.reset_time - time.time()))
-                raise Problem(problems.TOO_MANY, seconds=seconds, headers={"Retry-After": str(seconds)})
+    @asynccontextmanager
+    async def attempt(self, *, username: str, address: str) -> AsyncIterator[None]:
+        """Around one try: a Problem (429) with Retry-After when too many have failed or are being tried.
 
-    async def failed(self, *, username: str, address: str) -> None:
-        """Count a failure."""
-        await self._limiter.hit(self._per_username, f"u:{username}")
-        await self._limiter.hit(self._per_address, f"a:{address}")
+        Problems of the kind CREDENTIALS_WRONG are its failures.
+        """
+        limits = ((self._per_username, f"u:{username}"), (self._per_address, f"a:{address}"))
+        for _, who in limits:
+            self._trying[who] += 1
+        try:
+            for limit, who in limits:
+                # Tries that are still being hashed may fail: otherwise a burst would pass before its first failure.
+                if not await self._limiter.test(limit, who, cost=self._trying[who]):
+                    raise await self._too_many(limit, who)
+            yield
+        except Problem as problem:
+            if problem.kind is problems.CREDENTIALS_WRONG:
+                for limit, who in limits:
+                    await self._limiter.hit(limit, who)
+            raise
+        finally:
+            for _, who in limits:
+                self._trying[who] -= 1
+                if not self._trying[who]:
+                    del self._trying[who]
+
+    async def _too_many(self, limit: RateLimitItem, who: str) -> Problem:
+        window = await self._limiter.get_window_stats(limit, who)
+        seconds = max(1, math.ceil(window.reset_time - time.time())) if window.remaining <= 0 else 1
+        return Problem(problems.TOO_MANY, seconds=seconds, headers={"Retry-After": str(seconds)})

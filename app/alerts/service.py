@@ -1,6 +1,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -11,22 +12,18 @@ from app.alerts.models import Alert
 from app.alerts.views import AlertView, alert_view
 from app.core import paging, problems
 from app.core.caller import Caller
-from app.core.database import upsert_versions
+from app.core.database import among, upsert_versions
 from app.core.errors import Problem
 from app.feed import service as feed
 from app.feed.service import Event, Head
 from app.nodes.scope import visible
+from app.nodes.service import TreeChange
 
 Row = Mapping[str, Any]
 
 TOPIC = "alert"
 
 _COLUMNS = list(Alert.__table__.columns)
-_ACTIVE = select(*_COLUMNS).where(
-    Alert.city_id == bindparam("city_id"),
-    Alert.incident_id.in_(bindparam("incidents", expanding=True)),
-    Alert.state != "closed",
-)
 _CHANGING = ("version", "level", "state", "headline", "reasons", "reports", "due_at", "owner", "acknowledged_at")
 
 
@@ -53,8 +50,17 @@ def event(kind: str, row: Row, *, node_code: str | None = None) -> Event:
 
 async def active(conn: AsyncConnection, *, city_id: str, incidents: Collection[UUID]) -> dict[UUID, Row]:
     """By incident: its active alert."""
-    rows = await conn.execute(_ACTIVE, {"city_id": city_id, "incidents": list(incidents)})
+    rows = await conn.execute(_active(conn.dialect.name), {"city_id": city_id, "incidents": list(incidents)})
     return {row.incident_id: row._asdict() for row in rows}
+
+
+@cache
+def _active(dialect: str) -> Any:
+    return select(*_COLUMNS).where(
+        Alert.city_id == bindparam("city_id"),
+        among(dialect, Alert.incident_id, "incidents"),
+        Alert.state != "closed",
+    )
 
 
 async def store(conn: AsyncConnection, rows: Sequence[Row]) -> None:
@@ -150,6 +156,19 @@ async def change_scope(
     ]
     if operations:
         await feed.append(conn, city_id=city_id, operations=operations, now=now)
+
+
+async def follow_tree(conn: AsyncConnection, change: TreeChange, now: datetime) -> None:
+    """A tree listener: tell the offices concerned when a node's alerts change hands with it."""
+    if change.kind == "moved" and change.old_parent and change.new_parent:
+        await change_scope(
+            conn,
+            city_id=change.city_id,
+            node_code=change.code,
+            old_parent=change.old_parent,
+            new_parent=change.new_parent,
+            now=now,
+        )
 
 
 async def _row(conn: AsyncConnection, *, caller: Caller, alert_id: UUID, lock: bool = False) -> Row:

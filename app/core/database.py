@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from sqlalchemy import JSON, DateTime, Dialect, MetaData, event
+from sqlalchemy import JSON, ColumnElement, DateTime, Dialect, MetaData, any_, bindparam, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import URL, make_url
@@ -124,6 +124,19 @@ def insert_into(dialect: str, table: Any) -> Any:
     return (sqlite if dialect == "sqlite" else postgresql).insert(table)
 
 
+def among(dialect: str, column: Any, name: str) -> ColumnElement[bool]:
+    """Whether `column` is in the list that is bound as `name`.
+
+    On PostgreSQL the list is one array, so that the statement's text, and with it its prepared plan, is the
+    same for any length.
+    """
+    if dialect == "sqlite":
+        inside: ColumnElement[bool] = column.in_(bindparam(name, expanding=True))
+        return inside
+    equal: ColumnElement[bool] = column == any_(bindparam(name, type_=postgresql.ARRAY(column.type)))
+    return equal
+
+
 class Database:
     """The engines of one process: one for writing, one for reading."""
 
@@ -146,7 +159,12 @@ class Database:
                 connect_args={
                     "timeout": 5,
                     "prepared_statement_cache_size": 1024,
-                    "server_settings": {"application_name": "beacon", "jit": "off"},
+                    # A plan that was made while a table was empty must not outlive its growth.
+                    "server_settings": {
+                        "application_name": "beacon",
+                        "jit": "off",
+                        "plan_cache_mode": "force_custom_plan",
+                    },
                 },
             )
             self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")

@@ -129,7 +129,7 @@ NODE_HAS_CHILDREN = Kind(
 NODE_DATE = Kind(
     "node_date_wrong", 422, "The date {date} does not follow the node's history.", "日期 {date} 与该节点的历史不符。"
 )
-CSV_INVALID = Kind("csv_invalid", 422, "The file cannot be read: {reason}.", "无法读取文件：{reason}。")
+CSV_INVALID = Kind("csv_invalid", 422, "The file cannot be read: {reason}.", "无法读取文件：{reason_zh}。")
 CSV_ROWS = Kind(
     "csv_rows_invalid",
     422,

@@ -1,6 +1,6 @@
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 import httpx
@@ -30,7 +30,7 @@ class PasswordSignIn(httpx.Auth):
         self._username, self._password = username, password
         self._token: str | None = None
 
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """One request, with a sign-in before it when none stands; raises `SignInRefused`."""
         fresh = self._token is None
         if fresh:

@@ -2,13 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+FigureName = Literal[
+    "affected",
+    "dead",
+    "missing",
+    "injured",
+    "trapped",
+    "relocated",
+    "water_short",
+    "houses_collapsed",
+    "houses_damaged",
+    "crop_area_affected_ha",
+    "crop_area_lost_ha",
+    "direct_loss_cny",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One figure of the statutory report."""
 
-    name: str
+    name: FigureName
     zh: str
     en: str
     unit: str

@@ -1,4 +1,3 @@
-import string
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
@@ -7,19 +6,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from app.hazards.cap import CERTAINTIES, RISING, SEVERITIES, URGENCIES, Certainty, Level, Severity, Urgency
-from app.hazards.catalogue import FAMILIES, HAZARDS
-from app.hazards.figures import FIGURES
+from app.hazards.catalogue import HAZARDS
+from app.hazards.rules import Part, Rule
 
 DEFAULT = Path(__file__).with_name("policy.toml")
 
-PLACEHOLDERS = frozenset({"value", "limit", "neighbours", "hazard"})
-
-Minutes = Annotated[int, Field(ge=1, le=60 * 24 * 30)]
-Words = Annotated[str, Field(min_length=1, max_length=200)]
-Row = Annotated[tuple[Level, ...], Field(min_length=5, max_length=5)]
+Minutes = Annotated[int, Field(ge=1, le=60 * 24 * 30, strict=True)]
+Hours = Annotated[float, Field(gt=0, le=24 * 30, strict=True)]
 
 
 class PolicyError(ValueError):
@@ -30,94 +26,43 @@ class PolicyError(ValueError):
         self.problems = problems
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Rule(_Part):
-    """What raises a level: all of its conditions must hold."""
-
-    name: str = Field(pattern=r"^[a-z_]+(\.[a-z_]+)*$", max_length=40)
-    hazards: tuple[str, ...] = ()
-    figures: tuple[str, ...] = ()
-    at_least: float | None = Field(None, gt=0)
-    neighbours_at_least: int | None = Field(None, ge=1)
-    kind: Literal["initial", "followup", "final"] | None = None
-    level: Level | None = None
-    raise_by: int | None = Field(None, ge=1, le=4)
-    up_to: Level = Level.RED
-    zh: Words
-    en: Words
-
-    @model_validator(mode="after")
-    def _is_sound(self) -> "Rule":
-        for name in self.hazards:
-            if name not in HAZARDS and name not in FAMILIES:
-                raise ValueError(f"'{name}' is neither a hazard nor a family; see catalogue.toml")
-        for name in self.figures:
-            if name not in FIGURES:
-                raise ValueError(f"'{name}' is not a figure; known are {', '.join(FIGURES)}")
-        if bool(self.figures) != (self.at_least is not None):
-            raise ValueError("figures and at_least go together")
-        if not (self.hazards or self.figures or self.neighbours_at_least or self.kind):
-            raise ValueError("it has no condition; name hazards, figures, neighbours_at_least or kind")
-        if (self.level is None) == (self.raise_by is None):
-            raise ValueError("it needs either level or raise_by")
-        if self.level is Level.ROUTINE:
-            raise ValueError("it can never raise: every level is at least routine")
-        if self.raise_by is not None and self.up_to.rank <= Level.ROUTINE.rank:
-            raise ValueError("it can never raise: up_to is routine")
-        for words in (self.zh, self.en):
-            try:
-                names = {name for _, name, _, _ in string.Formatter().parse(words) if name is not None}
-            except ValueError:
-                raise ValueError("its words have a lone brace") from None
-            if names - PLACEHOLDERS:
-                raise ValueError(
-                    f"its words name {{{sorted(names - PLACEHOLDERS)[0]}}}; known are {', '.join(sorted(PLACEHOLDERS))}"
-                )
-        return self
-
-    def concerns(self, hazard: str, family: str) -> bool:
-        """Whether the rule looks at this hazard at all."""
-        return not self.hazards or hazard in self.hazards or family in self.hazards
-
-
-class TriagePolicy(_Part):
+class TriagePolicy(Part):
     """How a level is decided."""
 
-    neighbour_window_hours: float = Field(gt=0, le=48)
-    matrix: dict[Severity, Row]
-    certainty: dict[Certainty, Annotated[int, Field(ge=0, le=4)]]
+    neighbour_window_hours: float = Field(gt=0, le=48, strict=True)
+    matrix: dict[Severity, tuple[Level, ...]]
+    certainty: dict[Certainty, Annotated[int, Field(ge=0, le=4, strict=True)]]
     rules: tuple[Rule, ...] = ()
 
     @model_validator(mode="after")
     def _is_sound(self) -> "TriagePolicy":
-        for severity in SEVERITIES:
-            if severity not in self.matrix:
-                raise ValueError(f"the matrix has no row {severity}")
-        for certainty in CERTAINTIES:
-            if certainty not in self.certainty:
-                raise ValueError(f"certainty has no {certainty}")
+        self._is_total()
         for number, urgency in enumerate(URGENCIES):
-            for less, more in pairwise(SEVERITIES):
-                if self.matrix[less][number].rank > self.matrix[more][number].rank:
-                    raise ValueError(f"the matrix must not fall: {urgency}, {more} is below {less}")
+            column = {severity: self.matrix[severity][number] for severity in SEVERITIES}
+            _need_rising(urgency, column)
         for severity in SEVERITIES:
-            row = self.matrix[severity]
-            for number in range(len(row) - 1):
-                if row[number].rank > row[number + 1].rank:
-                    raise ValueError(
-                        f"the matrix must not fall: {severity}, {URGENCIES[number + 1]} is below {URGENCIES[number]}"
-                    )
+            _need_rising(severity, dict(zip(URGENCIES, self.matrix[severity], strict=True)))
         for less_sure, surer in pairwise(CERTAINTIES):
             if self.certainty[less_sure] < self.certainty[surer]:
-                raise ValueError(f"certainty must not fall: {surer} takes more levels away than {less_sure}")
+                raise ValueError(f"certainty must not fall: {surer} takes more levels away than {less_sure}; lower it")
         names = [rule.name for rule in self.rules]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"two rules are named {name}")
+                raise ValueError(f"two rules are named {name}; rename one")
         return self
+
+    def _is_total(self) -> None:
+        for severity in SEVERITIES:
+            if severity not in self.matrix:
+                raise ValueError(f"the matrix has no row {severity}; add it")
+            if len(self.matrix[severity]) != len(URGENCIES):
+                raise ValueError(
+                    f"the matrix row {severity} has {len(self.matrix[severity])} levels; "
+                    f"it needs {len(URGENCIES)}: {', '.join(URGENCIES)}"
+                )
+        for certainty in CERTAINTIES:
+            if certainty not in self.certainty:
+                raise ValueError(f"certainty has no {certainty}; add it")
 
     @cached_property
     def cells(self) -> Mapping[tuple[Urgency, Severity, Certainty], Level]:
@@ -139,7 +84,7 @@ class TriagePolicy(_Part):
         }
 
 
-class AlertsPolicy(_Part):
+class AlertsPolicy(Part):
     """Which levels raise an alert, and how long it may stay unacknowledged."""
 
     levels: tuple[Level, ...]
@@ -149,7 +94,7 @@ class AlertsPolicy(_Part):
     def _is_sound(self) -> "AlertsPolicy":
         missing = [level for level in (Level.RED, Level.ORANGE) if level not in self.levels]
         if missing:
-            raise ValueError(f"levels may be widened, never narrowed: {missing[0]} always raises an alert")
+            raise ValueError(f"levels may be widened, never narrowed: {missing[0]} always raises an alert; add it")
         _need_every_level(self.due_minutes)
         return self
 
@@ -158,7 +103,7 @@ class AlertsPolicy(_Part):
         return timedelta(minutes=self.due_minutes[level])
 
 
-class CustodyPolicy(_Part):
+class CustodyPolicy(Part):
     """How long an office has to open a report."""
 
     due_minutes: dict[Literal["village", "town", "city"], dict[Level, Minutes]]
@@ -167,7 +112,7 @@ class CustodyPolicy(_Part):
     def _is_sound(self) -> "CustodyPolicy":
         for tier in ("village", "town", "city"):
             if tier not in self.due_minutes:
-                raise ValueError(f"due_minutes has no {tier}")
+                raise ValueError(f"due_minutes has no {tier}; add it")
         for minutes in self.due_minutes.values():
             _need_every_level(minutes)
         return self
@@ -177,16 +122,16 @@ class CustodyPolicy(_Part):
         return timedelta(minutes=self.due_minutes[tier][level])  # type: ignore[index]  # tiers are a closed set
 
 
-class IncidentsPolicy(_Part):
+class IncidentsPolicy(Part):
     """When a report joins an open incident."""
 
-    match_window_hours: float = Field(gt=0, le=24 * 30)
+    match_window_hours: Hours
     # What lies further away is not looked at: app/incidents/matching.py, MAX_RADIUS_M.
-    match_radius_m: float = Field(ge=0, le=2000)
-    match_radius_hours: float = Field(gt=0, le=24 * 30)
+    match_radius_m: float = Field(ge=0, le=2000, strict=True)
+    match_radius_hours: Hours
 
 
-class Policy(_Part):
+class Policy(Part):
     """What a deployment decides by."""
 
     triage: TriagePolicy
@@ -198,13 +143,20 @@ class Policy(_Part):
 def _need_every_level(minutes: Mapping[Level, int]) -> None:
     for level in RISING:
         if level not in minutes:
-            raise ValueError(f"due_minutes has no {level}")
+            raise ValueError(f"due_minutes has no {level}; add it")
+
+
+def _need_rising(line: str, levels: Mapping[Any, Level]) -> None:
+    for (less, low), (more, high) in pairwise(levels.items()):
+        if low.rank > high.rank:
+            raise ValueError(f"the matrix must not fall: {line}, {more} is below {less}; raise it to {low} or above")
 
 
 def load_policy(path: Path | None) -> Policy:
     """The policy in a TOML file, the packaged one for None; PolicyError says what is wrong with it."""
     try:
-        text = (path or DEFAULT).read_text("utf-8")
+        # Some editors put a byte-order mark first, which is not TOML.
+        text = (path or DEFAULT).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise PolicyError([f"{path} cannot be read: {reason}."]) from error
@@ -220,22 +172,32 @@ def load_policy(path: Path | None) -> Policy:
 
 def _sentence(error: Any, found: dict[str, Any]) -> str:
     """One of pydantic's errors as a sentence that names the place in the file."""
-    place = ""
-    for part in error["loc"]:
-        if part == "[key]":
-            continue
-        place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
-    if error["loc"][:2] == ("triage", "rules") and len(error["loc"]) > 2:
+    place = _place(error["loc"], found)
+    match error["type"]:
+        case "missing":
+            return f"{place} is missing; add it."
+        case "extra_forbidden":
+            return f"{place} is not a known key; remove it or mend its spelling."
+        case "enum" | "literal_error":
+            return f"{place}: '{error['input']}' is not known; use {error['ctx']['expected']}."
+        case "tuple_type":
+            return f"{place} must be a list."
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return f"{place} must be a section with keys."
+    return f"{place}: {str(error['msg']).removeprefix('Value error, ').replace('Input should', 'it should')}."
+
+
+def _place(loc: tuple[int | str, ...], found: dict[str, Any]) -> str:
+    """Where in the file: a rule by its name, everything else by its dotted key."""
+    rule = ""
+    if loc[:2] == ("triage", "rules") and len(loc) > 2:
         try:
-            name = found["triage"]["rules"][error["loc"][2]]["name"]
-            place = f"rule '{name}'" + "".join(f", {part}" for part in error["loc"][3:])
-        except (KeyError, TypeError, IndexError):
-            place = f"rule number {error['loc'][2] + 1}" + "".join(f", {part}" for part in error["loc"][3:])
-    words = {
-        "missing": "is missing",
-        "extra_forbidden": "is not a known key; remove it or mend its spelling",
-        "enum": f"must be one of {error.get('ctx', {}).get('expected', '')}",
-    }.get(error["type"])
-    if words:
-        return f"{place} {words}."
-    return f"{place}: {str(error['msg']).removeprefix('Value error, ')}."
+            rule = f"rule '{found['triage']['rules'][loc[2]]['name']}'"
+        except (KeyError, TypeError):
+            rule = f"rule number {int(loc[2]) + 1}"
+        loc = loc[3:]
+    place = ""
+    for part in loc:
+        if part != "[key]":
+            place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else part
+    return ", ".join(filter(None, (rule, place)))

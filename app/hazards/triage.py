@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from app.hazards.cap import RISING, Certainty, Level, Severity, Urgency
 from app.hazards.catalogue import Hazard
-from app.hazards.policy import Policy, Rule
+from app.hazards.policy import Policy
+from app.hazards.rules import TRIAD, Rule
 
 _ZH: Mapping[str, str] = {
     "Immediate": "立即",
@@ -60,7 +61,7 @@ def triage(policy: Policy, situation: Situation) -> Decision:
     level = policy.triage.cells[triad]
     reasons = [
         Reason(
-            "triad",
+            TRIAD,
             f"{triad[0]}, {triad[1]}, {triad[2]}: {level.en}",
             f"紧急程度{_ZH[triad[0]]}、严重程度{_ZH[triad[1]]}、确定性{_ZH[triad[2]]}：{level.zh}",
         )

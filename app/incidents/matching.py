@@ -1,6 +1,7 @@
 """Which open incident a report belongs to: pure, from plain values, always with its reason."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -59,15 +60,46 @@ class Match:
     text_zh: str
 
 
-def cell_of(lat: float, lon: float) -> int:
-    """The grid cell of a place, as one number."""
+def here_key(hazard: str, node_code: str) -> str:
+    """What a node's reports of a hazard are looked up by."""
+    return f"{hazard}@{node_code}"
+
+
+def near_key(hazard: str, lat: float, lon: float) -> str:
+    """What reports of a hazard close by are looked up by: its grid cell."""
+    return f"{hazard}@{_cell(lat, lon)}"
+
+
+def near_keys(hazard: str, lat: float, lon: float) -> list[str]:
+    """The keys of a place's own cell and of the eight around it."""
+    centre = _cell(lat, lon)
+    return [f"{hazard}@{centre + row * CELLS_PER_ROW + column}" for row in (-1, 0, 1) for column in (-1, 0, 1)]
+
+
+def _cell(lat: float, lon: float) -> int:
     return math.floor((lat + 90) / CELL_DEGREES) * CELLS_PER_ROW + math.floor((lon + 180) / CELL_DEGREES)
 
 
-def cells_around(lat: float, lon: float) -> list[int]:
-    """The cell of a place and the eight around it."""
-    centre = cell_of(lat, lon)
-    return [centre + row * CELLS_PER_ROW + column for row in (-1, 0, 1) for column in (-1, 0, 1)]
+class Index:
+    """Candidates by what they can be found by, so that each report looks at few of them."""
+
+    def __init__(self, candidates: Iterable[Candidate]) -> None:
+        self._by_key: dict[str, list[Candidate]] = defaultdict(list)
+        for candidate in candidates:
+            self.add(candidate)
+
+    def add(self, candidate: Candidate) -> None:
+        """One candidate more."""
+        self._by_key[here_key(candidate.hazard, candidate.node_code)].append(candidate)
+        if candidate.lat is not None and candidate.lon is not None:
+            self._by_key[near_key(candidate.hazard, candidate.lat, candidate.lon)].append(candidate)
+
+    def around(self, seen: Seen) -> list[Candidate]:
+        """The candidates that this report may belong to; some may come twice."""
+        keys = [here_key(seen.hazard, seen.node_code)]
+        if seen.lat is not None and seen.lon is not None:
+            keys += near_keys(seen.hazard, seen.lat, seen.lon)
+        return [candidate for key in keys for candidate in self._by_key.get(key, ())]
 
 
 def distance_m(lat: float, lon: float, other_lat: float, other_lon: float) -> float:

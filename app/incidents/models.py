@@ -23,14 +23,15 @@ class Incident(Base):
     headline: Mapped[str] = mapped_column(String(140))
     lat: Mapped[float | None]
     lon: Mapped[float | None]
-    cell: Mapped[int | None] = mapped_column(comment="grid cell of the place, for finding what is near")
+    here: Mapped[str] = mapped_column(String(80), comment="hazard@node: what this node's next report is looked up by")
+    near: Mapped[str | None] = mapped_column(String(80), comment="hazard@cell of the grid: what reports close by are")
     reports: Mapped[int]
     opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_observed_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
     __table_args__ = (
         CheckConstraint("state IN ('open', 'closed')", name="state"),
-        Index(None, "city_id", "node_code", "hazard"),
-        Index(None, "city_id", "cell", "hazard"),
+        Index(None, "city_id", "here"),
+        Index(None, "city_id", "near"),
         Index(None, "city_id", "opened_at"),
     )

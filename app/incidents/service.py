@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core import paging, problems
 from app.core.caller import Caller
-from app.core.database import upsert_versions
+from app.core.database import among, upsert_versions
 from app.core.errors import Problem
-from app.incidents.matching import Seen, cells_around
+from app.incidents.matching import Seen, here_key, near_keys
 from app.incidents.models import Incident
 from app.incidents.views import IncidentView, incident_view
 from app.nodes.scope import visible
@@ -25,38 +25,39 @@ _CHANGING = ("version", "state", "level", "headline", "reports", "last_observed_
 
 async def candidates(
     conn: AsyncConnection, *, city_id: str, seen: Sequence[Seen], named: Collection[UUID], since: datetime
-) -> dict[UUID, dict[str, Any]]:
-    """Open incidents that any of `seen` may belong to, and those that were `named`, open or not."""
-    cells = {
-        cell for one in seen if one.lat is not None and one.lon is not None for cell in cells_around(one.lat, one.lon)
+) -> dict[UUID, Any]:
+    """By id: the open incidents that any of `seen` may belong to, and those that were `named`, open or not."""
+    near = {
+        key
+        for one in seen
+        if one.lat is not None and one.lon is not None
+        for key in near_keys(one.hazard, one.lat, one.lon)
     }
     found = await conn.execute(
-        _candidates(bool(cells), bool(named)),
+        _candidates(conn.dialect.name, bool(near), bool(named)),
         {
             "city_id": city_id,
-            "hazards": sorted({one.hazard for one in seen}),
-            "nodes": sorted({one.node_code for one in seen}),
+            "here": sorted({here_key(one.hazard, one.node_code) for one in seen}),
             "since": since,
-            **({"cells": sorted(cells)} if cells else {}),
+            **({"near": sorted(near)} if near else {}),
             **({"named": list(named)} if named else {}),
         },
     )
-    return {row.id: row._asdict() for row in found}
+    return {row.id: row for row in found}
 
 
 @cache
-def _candidates(with_cells: bool, with_named: bool) -> Any:
+def _candidates(dialect: str, with_near: bool, with_named: bool) -> Any:
     recent = and_(
         Incident.city_id == bindparam("city_id"),
-        Incident.hazard.in_(bindparam("hazards", expanding=True)),
         Incident.state == "open",
         Incident.last_observed_at >= bindparam("since"),
     )
-    parts = [select(*_COLUMNS).where(recent, Incident.node_code.in_(bindparam("nodes", expanding=True)))]
-    if with_cells:
-        parts.append(select(*_COLUMNS).where(recent, Incident.cell.in_(bindparam("cells", expanding=True))))
+    parts = [select(*_COLUMNS).where(recent, among(dialect, Incident.here, "here"))]
+    if with_near:
+        parts.append(select(*_COLUMNS).where(recent, among(dialect, Incident.near, "near")))
     if with_named:
-        named = Incident.id.in_(bindparam("named", expanding=True))
+        named = among(dialect, Incident.id, "named")
         parts.append(select(*_COLUMNS).where(Incident.city_id == bindparam("city_id"), named))
     return parts[0] if len(parts) == 1 else union_all(*parts)
 

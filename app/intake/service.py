@@ -46,6 +46,7 @@ class Result:
     status: Literal["created", "replayed", "conflict", "rejected"]
     report: ReportView | None = None
     problem: Problem | None = None
+    town: str | None = None
 
 
 @dataclass(slots=True)
@@ -100,6 +101,7 @@ async def accept(
         nodes={one.node for one in taken},
         since=now - timedelta(hours=policy.triage.neighbour_window_hours),
     )
+    open_ones = matching.Index(_candidate(row) for row in candidates.values() if row.state == "open")
     may_join = await _may_join(conn, city_id, taken, candidates)
 
     # Each report gets its level and its incident: pure decisions.
@@ -133,8 +135,14 @@ async def accept(
             ),
         )
         around.add(one.node)
-        matched = _match(one, seen[one.id], candidates, limits)
+        matched = _match(one, seen[one.id], open_ones, limits)
         thread = _attach(threads, one, place, decision, matched, candidates, now)
+        if thread.is_new and not thread.accepted:
+            # The next report of this transaction may belong to it.
+            row = thread.row
+            open_ones.add(
+                Candidate(row["id"], place.code, place.town_code, row["hazard"], one.observed_at, one.lat, one.lon)
+            )
         reasons = [{"rule": r.rule, "text": r.text, "text_zh": r.text_zh} for r in decision.reasons]
         if matched is not None:
             reasons.append({"rule": matched.rule, "text": matched.text, "text_zh": matched.text_zh})
@@ -179,7 +187,7 @@ async def accept(
     )
     for accepted in stored:
         view = report_view(accepted.row, accepted.custody, with_account=_sees_account(accepted))
-        results[accepted.submission.id] = Result("created", report=view)
+        results[accepted.submission.id] = Result("created", report=view, town=accepted.place.town_code)
     return [results[one.id] for one in submissions]
 
 
@@ -217,7 +225,7 @@ async def _candidates(
     taken: Sequence[Submission],
     seen: dict[UUID, Seen],
     policy: Policy,
-) -> dict[UUID, dict[str, Any]]:
+) -> dict[UUID, Any]:
     if not taken:
         return {}
     window = timedelta(hours=max(policy.incidents.match_window_hours, policy.incidents.match_radius_hours))
@@ -231,7 +239,7 @@ async def _candidates(
 
 
 async def _may_join(
-    conn: AsyncConnection, city_id: str, taken: Sequence[Submission], candidates: dict[UUID, dict[str, Any]]
+    conn: AsyncConnection, city_id: str, taken: Sequence[Submission], candidates: dict[UUID, Any]
 ) -> set[UUID]:
     """The submissions that name an incident their sender may see."""
     allowed, doubtful = set(), []
@@ -239,7 +247,7 @@ async def _may_join(
         row = candidates.get(one.incident_id) if one.incident_id is not None else None
         if row is None:
             continue
-        if one.caller.node in (city_id, row["town_code"], row["node_code"]):
+        if one.caller.node in (city_id, row.town_code, row.node_code):
             allowed.add(one.id)
         else:
             doubtful.append(one)
@@ -254,28 +262,14 @@ async def _may_join(
     return allowed
 
 
-def _match(
-    one: Submission, seen: Seen, candidates: dict[UUID, dict[str, Any]], limits: matching.Limits
-) -> Match | None:
+def _match(one: Submission, seen: Seen, open_ones: matching.Index, limits: matching.Limits) -> Match | None:
     if one.incident_id is not None:
         return Match(one.incident_id, "match.named", "The report names the incident.", "报告指明了所属事件。")
-    return matching.match(
-        seen,
-        (
-            Candidate(
-                row["id"],
-                row["node_code"],
-                row["town_code"],
-                row["hazard"],
-                row["last_observed_at"],
-                row["lat"],
-                row["lon"],
-            )
-            for row in candidates.values()
-            if row["state"] == "open" and row["hazard"] == seen.hazard
-        ),
-        limits,
-    )
+    return matching.match(seen, open_ones.around(seen), limits)
+
+
+def _candidate(row: Any) -> Candidate:
+    return Candidate(row.id, row.node_code, row.town_code, row.hazard, row.last_observed_at, row.lat, row.lon)
 
 
 def _attach(
@@ -284,11 +278,14 @@ def _attach(
     place: Place,
     decision: Decision,
     matched: Match | None,
-    candidates: dict[UUID, dict[str, Any]],
+    candidates: dict[UUID, Any],
     now: datetime,
 ) -> _Thread:
     """The incident's next row: opened, or with one report more."""
     if matched is None:
+        near = None
+        if one.lat is not None and one.lon is not None:
+            near = matching.near_key(one.hazard.code, one.lat, one.lon)
         row: dict[str, Any] = {
             "city_id": place.city_id,
             "id": new_id(),
@@ -301,19 +298,18 @@ def _attach(
             "headline": one.summary[:HEADLINE],
             "lat": one.lat,
             "lon": one.lon,
-            "cell": matching.cell_of(one.lat, one.lon) if one.lat is not None and one.lon is not None else None,
+            "here": matching.here_key(one.hazard.code, place.code),
+            "near": near,
             "reports": 1,
             "opened_at": now,
             "last_observed_at": one.observed_at,
         }
-        candidates[row["id"]] = row
         thread = threads[row["id"]] = _Thread(row, True, place)
         return thread
     found = threads.get(matched.incident_id)
     if found is None:
-        row = dict(candidates[matched.incident_id])
+        row = candidates[matched.incident_id]._asdict()
         row["version"] += 1
-        candidates[row["id"]] = row
         found = threads[row["id"]] = _Thread(row, False, place)
     row = found.row
     row["reports"] += 1

@@ -1,6 +1,7 @@
 import asyncio
 from collections import defaultdict, deque
 from uuid import UUID
+from zlib import crc32
 
 import structlog
 
@@ -18,33 +19,40 @@ GROUP = 64
 QUEUE = 5000
 TRIES = 10
 
+LANES = 2
+
 _Waiting = tuple[Submission, "asyncio.Future[Result]"]
+_Lane = tuple[str, int]
 
 
 class Writer:
-    """Stores submissions, each city's one transaction after another, as many in one as have arrived meanwhile.
+    """Stores submissions in groups: one transaction takes as many as have arrived while the one before ran.
 
     The more arrive at once, the fewer commits each costs. A submission that fails alone takes no other with it.
+    A town's reports go through one lane, one group after another, so that each finds the incident that the one
+    before opened. On PostgreSQL lanes overlap: one is at work here while another waits for the database.
     """
 
     def __init__(self, database: Database, policy: Policy, clock: Clock) -> None:
         self._database = database
         self._policy = policy
         self._clock = clock
-        self._queues: dict[str, deque[_Waiting]] = defaultdict(deque)
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._lanes = 1 if database.is_sqlite else LANES
+        self._towns: dict[str, str] = {}
+        self._queues: dict[_Lane, deque[_Waiting]] = defaultdict(deque)
+        self._tasks: dict[_Lane, asyncio.Task[None]] = {}
         self._waiting = 0
 
     async def submit(self, submission: Submission) -> Result:
         """Store one submission, durably; its result. DatabaseAway and Problems (503) mean that it was not stored."""
         if self._waiting >= QUEUE:
             raise Problem(problems.TOO_MANY, seconds=RETRY_SECONDS, headers={"Retry-After": str(RETRY_SECONDS)})
-        city_id = submission.caller.city_id
+        lane = submission.caller.city_id, self._lane_of(submission.node)
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._queues[city_id].append((submission, result))
+        self._queues[lane].append((submission, result))
         self._waiting += 1
-        if city_id not in self._tasks:
-            self._tasks[city_id] = asyncio.create_task(self._drain(city_id))
+        if lane not in self._tasks:
+            self._tasks[lane] = asyncio.create_task(self._drain(lane))
         return await result
 
     async def stop(self) -> None:
@@ -52,16 +60,21 @@ class Writer:
         while self._tasks:
             await asyncio.wait(list(self._tasks.values()))
 
-    async def _drain(self, city_id: str) -> None:
-        queue = self._queues[city_id]
+    def _lane_of(self, node: str) -> int:
+        # Learnt from what was stored. A node that has moved since costs at most an incident to be merged.
+        town = self._towns.get(node)
+        return crc32(town.encode()) % self._lanes if town else 0
+
+    async def _drain(self, lane: _Lane) -> None:
+        queue = self._queues[lane]
         try:
             while queue:
                 group = self._next_group(queue)
                 await self._store_group(group)
         finally:
-            del self._tasks[city_id]
+            del self._tasks[lane]
             if not queue:
-                del self._queues[city_id]
+                del self._queues[lane]
 
     def _next_group(self, queue: deque[_Waiting]) -> dict[UUID, _Waiting]:
         """The next submissions in order; the same id twice stands in two groups, so that the second is a replay."""
@@ -84,9 +97,12 @@ class Writer:
                 if not result.done():
                     result.set_exception(error)
             return
-        for report_id, (_, result) in group.items():
+        for report_id, (submission, result) in group.items():
+            found = results[report_id]
+            if found.town is not None:
+                self._towns[submission.node] = found.town
             if not result.done():
-                result.set_result(results[report_id])
+                result.set_result(found)
 
     async def _store(self, submissions: list[Submission]) -> dict[UUID, Result]:
         results: dict[UUID, Result] = {}

@@ -1,21 +1,19 @@
-"""A CSV of nodes as rows or as errors with their line numbers. Pure: what the database knows is passed in."""
+"""A CSV of nodes as rows, or as errors with their line numbers. Pure."""
 
 import csv
 import io
-import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.core import problems
 from app.core.errors import Problem
-from app.core.textguard import check, tidy
-from app.nodes.models import TIERS
+from app.core.textguard import check, mask, tidy
+from app.nodes.models import CODE, MOST_PEOPLE, NAME_LENGTH, TIERS
 
 REQUIRED = ("code", "name", "tier", "parent_code")
 OPTIONAL = ("lat", "lon", "population")
-CODE = re.compile(r"[0-9A-Za-z_.-]{1,32}")
-NAME_LENGTH = 80
+_NUMBER = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{1,20})?")
+_PEOPLE = re.compile(r"[0-9]{1,10}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +42,8 @@ class RowError:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A node that the database has: what a file may refer to."""
-
-    tier: str
-    city_id: str
-    parent_code: str | None
-    is_open: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Parsed:
-    """The rows, parents before children, and everything that is wrong; `columns` are those the file has."""
+    """The rows that are right in themselves, what is wrong with the others, and the columns that the file has."""
 
     rows: list[Row]
     errors: list[RowError]
@@ -67,207 +55,118 @@ def parse(content: bytes) -> Parsed:
     reader = csv.reader(io.StringIO(_text(content), newline=""), strict=True)
     rows: list[Row] = []
     errors: list[RowError] = []
+    line = 1
     try:
         header = [name.strip() for name in next(reader, [])]
         _check_header(header)
+        # A quoted field may go on over lines: a row is known by its first.
+        line = reader.line_num + 1
         for fields in reader:
-            line = reader.line_num
-            if not any(field.strip() for field in fields):
-                continue
-            if len(fields) != len(header):
-                errors.append(
-                    RowError(
-                        line,
-                        fields[0][:32],
-                        "fields",
-                        f"{len(header)} fields are expected, {len(fields)} found.",
-                        f"应有 {len(header)} 列，实有 {len(fields)} 列。",
-                    )
-                )
-                continue
-            row, found = _row(line, dict(zip(header, (field.strip() for field in fields), strict=True)))
+            row, found = _row(line, header, fields)
             errors += found
             if row is not None:
                 rows.append(row)
+            line = reader.line_num + 1
     except csv.Error as error:
-        raise Problem(problems.CSV_INVALID, reason=f"line {reader.line_num}: {error}") from error
+        raise _refused(
+            f"line {line} is not CSV; look at its quotation marks", f"第 {line} 行不是有效的 CSV，请检查引号"
+        ) from error
     if not rows and not errors:
-        raise Problem(problems.CSV_INVALID, reason="it has no rows")
+        raise _refused("it has no rows", "没有数据行")
     return Parsed(rows, errors, frozenset(header))
 
 
-def check_tree(rows: list[Row], known: Mapping[str, Known]) -> tuple[list[Row], list[RowError]]:
-    """The rows with parents before children, and what is wrong with the tree they make with the known nodes."""
-    errors: list[RowError] = []
-    by_code: dict[str, Row] = {}
-    for row in rows:
-        if row.code in by_code:
-            errors.append(
-                _error(
-                    row,
-                    "code_twice",
-                    f"Line {by_code[row.code].line} has this code.",
-                    f"第 {by_code[row.code].line} 行已有此代码。",
-                )
-            )
-        else:
-            by_code[row.code] = row
-    roots = [row for row in by_code.values() if row.parent_code is None]
-    for row in roots[1:]:
-        errors.append(
-            _error(
-                row,
-                "two_roots",
-                f"Line {roots[0].line} is the city: a file has one.",
-                f"第 {roots[0].line} 行已是市级，一个文件只能有一个市。",
-            )
-        )
-    for row in by_code.values():
-        errors += _check_row(row, by_code, known)
-    looped = _loops(by_code)
-    for row in looped:
-        errors.append(_error(row, "cycle", "Its parents lead back to itself.", "上级关系形成循环。"))
-    cities = {city for row in by_code.values() if row not in looped and (city := _city_of(row, by_code, known))}
-    if len(cities) > 1 and not roots[1:]:
-        first = next(iter(by_code.values()))
-        errors.append(
-            _error(
-                first,
-                "two_cities",
-                "The file has nodes of several cities: import them one by one.",
-                "文件含多个市的节点，请分别导入。",
-            )
-        )
-    ordered = sorted(by_code.values(), key=lambda row: TIERS.index(row.tier))
-    return ordered, sorted(errors, key=lambda error: error.line)
+def _refused(reason: str, reason_zh: str) -> Problem:
+    return Problem(problems.CSV_INVALID, reason=reason, reason_zh=reason_zh)
 
 
 def _text(content: bytes) -> str:
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise Problem(problems.CSV_INVALID, reason="it is UTF-16; save it as CSV UTF-8")
+    # Without its mark, UTF-16 is known by the zero bytes of the header's Latin letters.
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in content[:4]:
+        raise _refused("it is UTF-16; save it as CSV UTF-8", "编码为 UTF-16，请另存为 CSV UTF-8")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        reason = f"line {line} is not UTF-8, perhaps GBK; save it as CSV UTF-8"
-        raise Problem(problems.CSV_INVALID, reason=reason) from error
+        raise _refused(
+            f"line {line} is not UTF-8, perhaps GBK; save it as CSV UTF-8",
+            f"第 {line} 行不是 UTF-8 编码（可能是 GBK），请另存为 CSV UTF-8",
+        ) from error
     if "\x00" in text:
-        raise Problem(problems.CSV_INVALID, reason=f"line {text.count(chr(10), 0, text.index(chr(0))) + 1} has a NUL")
+        line = text.count("\n", 0, text.index("\x00")) + 1
+        raise _refused(f"line {line} has a NUL character", f"第 {line} 行含有空字符")
     return text
 
 
 def _check_header(header: list[str]) -> None:
+    if not any(header):
+        raise _refused("its first line is empty; it names the columns", "首行为空，首行应为列名")
     missing = [name for name in REQUIRED if name not in header]
     if missing:
-        raise Problem(problems.CSV_INVALID, reason=f"the first line lacks the column {missing[0]}")
+        raise _refused(f"the first line lacks the column {missing[0]}", f"首行缺少列 {missing[0]}")
     unknown = [name for name in header if name not in REQUIRED + OPTIONAL]
     if unknown:
-        raise Problem(problems.CSV_INVALID, reason=f"the column {unknown[0][:32]!r} is unknown")
+        raise _refused(f"the column {unknown[0][:32]!r} is unknown", f"未知的列 {unknown[0][:32]!r}")
     if len(set(header)) != len(header):
-        raise Problem(problems.CSV_INVALID, reason="a column stands twice")
+        raise _refused("a column stands twice", "列名重复")
 
 
-def _row(line: int, fields: dict[str, str]) -> tuple[Row | None, list[RowError]]:
-    code, name, tier = fields["code"], tidy(fields["name"]), fields["tier"]
+def _row(line: int, header: list[str], fields: list[str]) -> tuple[Row | None, list[RowError]]:
+    fields = [field.strip() for field in fields]
+    if not any(fields):
+        return None, []
+    said = dict(zip(header, fields, strict=False))
+    code, name, tier, parent = (tidy(said.get(column, "")) for column in REQUIRED)
     errors: list[RowError] = []
 
     def refuse(kind: str, message: str, message_zh: str) -> None:
-        errors.append(RowError(line, code[:32], kind, message, message_zh))
+        errors.append(RowError(line, _shown(code), kind, message, message_zh))
 
+    if len(fields) != len(header):
+        refuse(
+            "fields",
+            f"{len(header)} fields are expected, {len(fields)} found.",
+            f"应有 {len(header)} 列，实有 {len(fields)} 列。",
+        )
+        return None, errors
     if not CODE.fullmatch(code):
         refuse("code", "A code has 1 to 32 of 0-9 A-Z a-z _ . -", "代码应为 1 至 32 位数字、字母或 _ . -")
+    if parent and not CODE.fullmatch(parent):
+        refuse(
+            "parent", "A parent's code has 1 to 32 of 0-9 A-Z a-z _ . -", "上级代码应为 1 至 32 位数字、字母或 _ . -"
+        )
     if not 1 <= len(name) <= NAME_LENGTH or check(name, multiline=False) is not None:
         refuse(
             "name", f"A name has 1 to {NAME_LENGTH} visible characters.", f"名称应为 1 至 {NAME_LENGTH} 个可见字符。"
         )
+    elif mask(name)[1]:
+        refuse("name_personal", "A name holds no phone or identity number.", "名称不能含电话或证件号码。")
     if tier not in TIERS:
         refuse("tier", "The tier is city, town or village.", "tier 应为 city、town 或 village。")
+    lat = lon = None
     try:
-        lat, lon = _degrees(fields.get("lat", ""), 90), _degrees(fields.get("lon", ""), 180)
+        lat, lon = _degrees(said.get("lat", ""), 90), _degrees(said.get("lon", ""), 180)
         if (lat is None) != (lon is None):
             raise ValueError
     except ValueError:
         refuse("location", "lat is -90 to 90 and lon -180 to 180, both or neither.", "经纬度超出范围或不成对。")
-        lat = lon = None
-    population = fields.get("population", "")
-    if population and not re.fullmatch(r"[0-9]{1,10}", population):
-        refuse("population", "The population is a whole number.", "人口应为非负整数。")
-        population = ""
+    population = said.get("population", "")
+    if population and not (_PEOPLE.fullmatch(population) and int(population) <= MOST_PEOPLE):
+        refuse("population", f"The population is a whole number, 0 to {MOST_PEOPLE}.", "人口应为非负整数。")
     if errors:
         return None, errors
-    parent = fields["parent_code"] or None
-    return Row(line, code, name, tier, parent, lat, lon, int(population) if population else None), []
+    return Row(line, code, name, tier, parent or None, lat, lon, int(population) if population else None), []
+
+
+def _shown(code: str) -> str:
+    """What stands for a code in an error, also on a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in code[:32])
 
 
 def _degrees(text: str, most: float) -> float | None:
     """The number, None for an empty field; ValueError for anything else."""
     if not text:
         return None
-    value = float(text)
-    if not math.isfinite(value) or abs(value) > most:
+    if not _NUMBER.fullmatch(text) or abs(float(text)) > most:
         raise ValueError
-    return value
-
-
-def _check_row(row: Row, by_code: Mapping[str, Row], known: Mapping[str, Known]) -> list[RowError]:
-    was = known.get(row.code)
-    if was is not None and was.tier != row.tier:
-        return [_error(row, "tier_changed", f"This node is a {was.tier}.", f"该节点现为 {was.tier}。")]
-    if was is not None and not was.is_open:
-        return [_error(row, "closed", "This node is closed.", "该节点已撤销。")]
-    if row.tier == "city":
-        if row.parent_code is not None:
-            return [_error(row, "parent", "A city has no parent.", "市级没有上级。")]
-        return []
-    if row.parent_code is None:
-        return [_error(row, "parent", f"A {row.tier} needs a parent.", "缺少上级代码。")]
-    parent = by_code.get(row.parent_code)
-    stored = known.get(row.parent_code)
-    if parent is None and (stored is None or not stored.is_open):
-        return [
-            _error(row, "parent_missing", f"There is no node {row.parent_code}.", f"没有上级节点 {row.parent_code}。")
-        ]
-    tier = parent.tier if parent is not None else stored.tier if stored is not None else ""
-    wanted = TIERS[TIERS.index(row.tier) - 1]
-    if tier != wanted and row.code != row.parent_code:
-        return [_error(row, "parent_tier", f"A {row.tier} stands under a {wanted}.", f"{row.tier} 应隶属于 {wanted}。")]
-    city = _city_of(row, by_code, known)
-    if was is not None and city is not None and city != was.city_id:
-        return [_error(row, "city_changed", "A node cannot change its city.", "节点不能改变所属的市。")]
-    return []
-
-
-def _loops(by_code: Mapping[str, Row]) -> list[Row]:
-    """The rows on or below a circle of parents."""
-    sound: set[str] = set()
-    looped: list[Row] = []
-    for row in by_code.values():
-        walked: list[str] = []
-        at: Row | None = row
-        while at is not None and at.code not in sound and at.code not in walked:
-            walked.append(at.code)
-            at = by_code.get(at.parent_code) if at.parent_code else None
-        if at is not None and at.code in walked:
-            looped.append(row)
-        else:
-            sound.update(walked)
-    return looped
-
-
-def _city_of(row: Row, by_code: Mapping[str, Row], known: Mapping[str, Known]) -> str | None:
-    at: Row | None = row
-    for _ in TIERS:
-        assert at is not None
-        if at.tier == "city":
-            return at.code
-        if at.parent_code is None:
-            return None
-        if at.parent_code not in by_code:
-            stored = known.get(at.parent_code)
-            return stored.city_id if stored else None
-        at = by_code[at.parent_code]
-    return None
-
-
-def _error(row: Row, code: str, message: str, message_zh: str) -> RowError:
-    return RowError(row.line, row.code, code, message, message_zh)
+    return float(text)

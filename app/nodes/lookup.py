@@ -1,16 +1,22 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
+from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.core.database import among
 from app.nodes.models import TIERS, Node
 
-# The parent of a village is its town, and every node knows its city: one row tells the whole path.
-_PLACES = select(Node.code, Node.name, Node.tier, Node.city_id, Node.parent_code, Node.opened_on, Node.closed_on).where(
-    Node.code.in_(bindparam("codes", expanding=True))
-)
+
+@cache
+def _places(dialect: str) -> Any:
+    # The parent of a village is its town, and every node knows its city: one row tells the whole path.
+    return select(
+        Node.code, Node.name, Node.tier, Node.city_id, Node.parent_code, Node.opened_on, Node.closed_on
+    ).where(among(dialect, Node.code, "codes"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,7 @@ class Place:
 async def places(conn: AsyncConnection, codes: Collection[str]) -> dict[str, Place]:
     """The nodes that exist among `codes`, in one statement."""
     found = {}
-    for row in await conn.execute(_PLACES, {"codes": sorted(codes)}):
+    for row in await conn.execute(_places(conn.dialect.name), {"codes": sorted(codes)}):
         path: tuple[str, ...]
         town: str | None
         if row.tier == "city":

@@ -1,3 +1,4 @@
+import re
 from datetime import date, datetime
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String
@@ -7,6 +8,10 @@ from app.core.database import Base, UtcDateTime
 
 TIERS = ("city", "town", "village")
 TIER_CHECK = "tier IN ('city', 'town', 'village')"
+CODE_PATTERN = r"^[0-9A-Za-z_.-]{1,32}$"
+CODE = re.compile(CODE_PATTERN)
+NAME_LENGTH = 80
+MOST_PEOPLE = 2_000_000_000
 
 
 class City(Base):
@@ -26,7 +31,7 @@ class Node(Base):
     code: Mapped[str] = mapped_column(String(32), primary_key=True)
     city_id: Mapped[str] = mapped_column(ForeignKey("cities.city_id"))
     tier: Mapped[str] = mapped_column(String(8))
-    name: Mapped[str] = mapped_column(String(80))
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
     parent_code: Mapped[str | None] = mapped_column(ForeignKey("nodes.code"))
     opened_on: Mapped[date]
     closed_on: Mapped[date | None] = mapped_column(comment="first day it no longer exists")
@@ -54,7 +59,7 @@ class NodeSpan(Base):
     until: Mapped[date | None] = mapped_column(comment="first day it no longer held; none: it holds today")
     city_id: Mapped[str] = mapped_column(ForeignKey("cities.city_id"))
     tier: Mapped[str] = mapped_column(String(8))
-    name: Mapped[str] = mapped_column(String(80))
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
     parent_code: Mapped[str | None] = mapped_column(ForeignKey("nodes.code"))
 
     __table_args__ = (

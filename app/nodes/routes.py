@@ -1,10 +1,9 @@
 import asyncio
 import re
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Request
-from sqlalchemy.ext.asyncio import AsyncConnection
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
 
 from app.core import problems
 from app.core.caller import Caller, SignedIn, may
@@ -13,7 +12,9 @@ from app.core.database import Reading, Snapshot, Writing
 from app.core.errors import Problem
 from app.core.paging import Cursor, Limit, Page
 from app.core.texts import clean
-from app.nodes import csvfile, importing, service
+from app.nodes import csvfile, importing, listing, service
+from app.nodes.csvfile import Parsed
+from app.nodes.models import CODE_PATTERN, NAME_LENGTH
 from app.nodes.schemas import (
     History,
     ImportResult,
@@ -27,48 +28,68 @@ from app.nodes.schemas import (
     node_view,
     tree_view,
 )
-from app.nodes.service import TreeChange
 
 router = APIRouter(prefix="/v1/nodes", tags=["nodes"])
 
+
+def _now(request: Request) -> datetime:
+    now: datetime = request.app.state.clock.now()
+    return now
+
+
+def _today(request: Request) -> date:
+    return day_of(_now(request))
+
+
+async def _csv(request: Request) -> Parsed:
+    if not request.headers.get("content-type", "").startswith("text/csv"):
+        raise Problem(problems.MEDIA_TYPE, wanted="text/csv")
+    # Tens of thousands of lines take a while: not on the event loop.
+    return await asyncio.to_thread(csvfile.parse, await request.body())
+
+
 Admin = Annotated[Caller, Depends(may("nodes:admin"))]
+Code = Annotated[str, Path(pattern=CODE_PATTERN)]
 On = Annotated[date | None, Query(description="The tree as it was on this day; as it is without.")]
 
 
 @router.get("")
 async def list_nodes(
+    request: Request,
     caller: SignedIn,
     conn: Reading,
-    parent: Annotated[str | None, Query(max_length=32)] = None,
+    parent: Annotated[str | None, Query(pattern=CODE_PATTERN)] = None,
     tier: Tier | None = None,
     q: Annotated[
-        str | None, Query(min_length=1, max_length=80, description="Part of a name, or how a code begins.")
+        str | None, Query(pattern="^[^\\x00]{1,80}$", description="Part of a name, or how a code begins.")
     ] = None,
     on: On = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Page[NodeView]:
-    """The nodes of the caller's subtree, by code."""
-    filters = service.Filters(parent, tier, q, on)
-    rows, after = await service.list_nodes(conn, caller=caller, filters=filters, limit=limit, cursor=cursor)
+    """The nodes of the caller's subtree that exist, by code."""
+    filters = listing.Filters(parent, tier, q, on)
+    rows, after = await listing.list_nodes(
+        conn, caller=caller, filters=filters, limit=limit, cursor=cursor, today=_today(request)
+    )
     return Page(items=[node_view(row) for row in rows], next=after)
 
 
 @router.post("", status_code=201)
 async def create_node(request: Request, caller: Admin, conn: Writing, body: NodeNew) -> NodeView:
     """Open a town or a village under a node of the caller's subtree."""
-    name, _ = clean(body.name, pointer="/name", multiline=False, required=True)
     values = {
         "code": body.code,
-        "name": name,
+        "name": _name(body.name),
         "tier": body.tier,
         "parent_code": body.parent,
         "lat": body.lat,
         "lon": body.lon,
         "population": body.population,
     }
-    row, told = await service.create(conn, caller=caller, values=values, on=body.effective_on or _today(request))
-    await _tell(request, conn, [told])
+    today = _today(request)
+    row, told = await service.create(conn, caller=caller, values=values, on=body.effective_on or today, today=today)
+    await service.tell(conn, request.app.state.tree_listeners, [told], now=_now(request))
     return node_view(row)
 
 
@@ -81,43 +102,41 @@ async def create_node(request: Request, caller: Admin, conn: Writing, body: Node
 async def import_nodes(
     request: Request,
     caller: Admin,
+    # Before the connection: a slow upload must not hold the one that writes.
+    parsed: Annotated[Parsed, Depends(_csv)],
     conn: Writing,
     mode: Annotated[Literal["validate", "commit"], Query(description="validate stores nothing.")],
     on: Annotated[date | None, Query(description="From when the changes hold; today by default.")] = None,
 ) -> ImportResult:
     """Import a CSV of nodes: `code,name,tier,parent_code[,lat,lon,population]`, all of it or nothing."""
-    if not request.headers.get("content-type", "").startswith("text/csv"):
-        raise Problem(problems.MEDIA_TYPE, wanted="text/csv")
-    # Tens of thousands of lines take a while: not on the event loop.
-    parsed = await asyncio.to_thread(csvfile.parse, await request.body())
     today = _today(request)
-    made = await importing.plan(conn, parsed, today=today, caller=caller)
+    made = await importing.plan(conn, parsed, on=on or today, today=today, caller=caller, lock=mode == "commit")
     if mode == "validate":
         return import_result(made, stored=False)
     if made.errors:
         shown = import_result(made, stored=False).model_dump(mode="json")
         raise Problem(problems.CSV_ROWS, count=len(made.errors), extra={"rows": shown["errors"]})
-    told = await importing.carry_out(conn, made, on=on or today, today=today, now=request.app.state.clock.now())
-    await _tell(request, conn, told)
+    told = await importing.carry_out(conn, made, now=_now(request))
+    await service.tell(conn, request.app.state.tree_listeners, told, now=_now(request))
     return import_result(made, stored=True)
 
 
 @router.get("/{code}")
-async def get_node(caller: SignedIn, conn: Reading, code: str, on: On = None) -> NodeView:
+async def get_node(caller: SignedIn, conn: Reading, code: Code, on: On = None) -> NodeView:
     """One node of the caller's subtree, or one above the caller."""
-    return node_view(await service.get_node(conn, caller=caller, code=code, on=on))
+    return node_view(await listing.get_node(conn, caller=caller, code=code, on=on))
 
 
 @router.get("/{code}/subtree")
-async def get_subtree(caller: SignedIn, conn: Snapshot, code: str, on: On = None) -> Tree:
-    """A node and all under it."""
-    return tree_view(await service.subtree(conn, caller=caller, code=code, on=on))
+async def get_subtree(request: Request, caller: SignedIn, conn: Snapshot, code: Code, on: On = None) -> Tree:
+    """A node and all under it that exist."""
+    return tree_view(await listing.subtree(conn, caller=caller, code=code, today=_today(request), on=on))
 
 
 @router.get("/{code}/history")
-async def get_history(caller: SignedIn, conn: Reading, code: str) -> History:
+async def get_history(caller: SignedIn, conn: Reading, code: Code) -> History:
     """What the node was called and whose child it was, from its first day on."""
-    rows = await service.history(conn, caller=caller, code=code)
+    rows = await listing.history(conn, caller=caller, code=code)
     return History(
         items=[
             Span(since=row["since"], until=row["until"], name=row["name"], parent=row["parent_code"]) for row in rows
@@ -130,14 +149,14 @@ async def change_node(
     request: Request,
     caller: Admin,
     conn: Writing,
-    code: str,
+    code: Code,
     body: NodePatch,
     if_match: Annotated[str | None, Header(max_length=20, description='The version it was read at: "3".')] = None,
 ) -> NodeView:
     """Rename, move or close a node, from today or from another day."""
-    changes = body.model_dump(exclude_none=True, exclude={"effective_on"})
+    changes = body.model_dump(exclude_unset=True, exclude={"effective_on"})
     if "name" in changes:
-        changes["name"], _ = clean(changes["name"], pointer="/name", multiline=False, required=True)
+        changes["name"] = _name(changes["name"])
     if "parent" in changes:
         changes["parent_code"] = changes.pop("parent")
     today = _today(request)
@@ -150,12 +169,16 @@ async def change_node(
         today=today,
         version=_version(if_match),
     )
-    await _tell(request, conn, told)
+    await service.tell(conn, request.app.state.tree_listeners, told, now=_now(request))
     return node_view(row)
 
 
-def _today(request: Request) -> date:
-    return day_of(request.app.state.clock.now())
+def _name(text: str) -> str:
+    name, _ = clean(text, pointer="/name", multiline=False, required=True)
+    # Normalizing or masking may have made it longer.
+    if len(name) > NAME_LENGTH:
+        raise Problem(problems.INVALID, pointer="/name", count=1)
+    return name
 
 
 def _version(if_match: str | None) -> int | None:
@@ -164,9 +187,3 @@ def _version(if_match: str | None) -> int | None:
     found = re.fullmatch(r'"(\d{1,9})"', if_match)
     # Any other tag was never given, so it matches nothing.
     return int(found[1]) if found else -1
-
-
-async def _tell(request: Request, conn: AsyncConnection, changes: list[TreeChange]) -> None:
-    for change in changes:
-        for listener in request.app.state.tree_listeners:
-            await listener(conn, change, request.app.state.clock.now())

@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.nodes.importing import Plan
+from app.nodes.models import CODE_PATTERN, MOST_PEOPLE, NAME_LENGTH
 
-Code = Annotated[str, Field(pattern=r"^[0-9A-Za-z_.-]{1,32}$")]
-Name = Annotated[str, Field(min_length=1, max_length=80)]
+Code = Annotated[str, Field(pattern=CODE_PATTERN)]
+Name = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH)]
 Lat = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
 Lon = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
-Population = Annotated[int, Field(ge=0, le=2_000_000_000, strict=True)]
+Population = Annotated[int, Field(ge=0, le=MOST_PEOPLE, strict=True)]
 Tier = Literal["city", "town", "village"]
 
 
@@ -90,7 +91,7 @@ class NodeNew(BaseModel):
 
 
 class NodePatch(BaseModel):
-    """What changes of a node; what is left out stays."""
+    """What changes of a node; what is left out stays. `null` takes a place or a population away."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"example": {"parent": "370783001000", "effective_on": "2018-08-01"}}
@@ -103,6 +104,16 @@ class NodePatch(BaseModel):
     lon: Lon | None = None
     population: Population | None = None
     effective_on: date | None = Field(None, description="from when a new name or parent holds; today by default")
+
+    @model_validator(mode="after")
+    def _says_what_changes(self) -> "NodePatch":
+        if any(getattr(self, name) is None for name in self.model_fields_set & {"name", "parent", "closed_on"}):
+            raise ValueError("name, parent and closed_on cannot be taken away")
+        if self.model_fields_set & {"lat", "lon"} and (
+            not {"lat", "lon"} <= self.model_fields_set or (self.lat is None) != (self.lon is None)
+        ):
+            raise ValueError("lat and lon go together")
+        return self
 
 
 class RowResultView(BaseModel):

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core import paging, problems
 from app.core.caller import Caller
-from app.core.database import insert_into
+from app.core.database import among, insert_into
 from app.core.errors import Problem
 from app.nodes.models import Node
 from app.nodes.scope import visible
@@ -22,19 +22,6 @@ Row = Mapping[str, Any]
 
 
 _INSERT_CUSTODY = insert(Custody)
-
-# Counted in the database: of the many nodes around only those of the batch come back by name.
-_MINE = case((Activity.node_code.in_(bindparam("nodes", expanding=True)), Activity.node_code))
-_NEIGHBOURS = (
-    select(Activity.town_code, Activity.family, _MINE.label("mine"), func.count())
-    .where(
-        Activity.city_id == bindparam("city_id"),
-        Activity.town_code.in_(bindparam("towns", expanding=True)),
-        Activity.family.in_(bindparam("families", expanding=True)),
-        Activity.last_received_at >= bindparam("since"),
-    )
-    .group_by(Activity.town_code, Activity.family, text("mine"))
-)
 
 
 @dataclass(slots=True)
@@ -111,7 +98,7 @@ async def neighbours(
     if not towns:
         return {}
     rows = await conn.execute(
-        _NEIGHBOURS,
+        _neighbours(conn.dialect.name),
         {
             "city_id": city_id,
             "towns": sorted(towns),
@@ -127,6 +114,22 @@ async def neighbours(
         if node is not None:
             around.among.add(node)
     return found
+
+
+@cache
+def _neighbours(dialect: str) -> Any:
+    # Counted in the database: of the many nodes around only those of the batch come back by name.
+    mine = case((among(dialect, Activity.node_code, "nodes"), Activity.node_code)).label("mine")
+    return (
+        select(Activity.town_code, Activity.family, mine, func.count())
+        .where(
+            Activity.city_id == bindparam("city_id"),
+            among(dialect, Activity.town_code, "towns"),
+            among(dialect, Activity.family, "families"),
+            Activity.last_received_at >= bindparam("since"),
+        )
+        .group_by(Activity.town_code, Activity.family, text("mine"))
+    )
 
 
 async def stored(conn: AsyncConnection, *, city_id: str, report_id: UUID) -> tuple[Row, list[Row]] | None:
