@@ -21,6 +21,7 @@ from app.demo import command as demo_command
 from app.demo import trial as demo_trial
 from app.feed.service import new_epoch
 from app.hazards.policy import PolicyError, load_policy
+from app.incidents import service as incidents
 from app.nodes import command as nodes_command
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Beacon.")
@@ -167,7 +168,12 @@ def nodes_import(
     raise typer.Exit(
         _with_database(
             lambda database: nodes_command.import_file(
-                database, file, dry_run=dry_run, now=now, console=ERR, listeners=[alerts.follow_tree]
+                database,
+                file,
+                dry_run=dry_run,
+                now=now,
+                console=ERR,
+                listeners=[incidents.follow_tree, alerts.follow_tree],
             )
         )
     )

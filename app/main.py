@@ -4,6 +4,7 @@ import gc
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import structlog
 from fastapi import Depends, FastAPI
 from sqlalchemy import select
 
@@ -17,7 +18,7 @@ from app.alerts.routes import polled as polled_alerts_router
 from app.alerts.routes import router as alerts_router
 from app.core import errors, operations
 from app.core.clock import Clock, SystemClock
-from app.core.database import Database, DatabaseAway
+from app.core.database import Database
 from app.core.gateway import Gateway
 from app.core.queries import no_unknown_query
 from app.core.serving import on_stop
@@ -26,12 +27,15 @@ from app.feed import service as feed
 from app.feed.heads import Heads
 from app.hazards.policy import load_policy
 from app.hazards.routes import router as hazards_router
+from app.incidents import service as incidents
 from app.incidents.routes import router as incidents_router
 from app.intake.routes import router as intake_router
 from app.intake.writer import Writer
 from app.nodes.models import City
 from app.nodes.routes import router as nodes_router
 from app.reports.routes import router as reports_router
+
+log = structlog.get_logger()
 
 PRUNE_SECONDS = 3600
 PRUNE_AFTER_START_SECONDS = 60
@@ -67,7 +71,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
     state.passwords = Passwords()
     state.throttle = Throttle(per_minute=settings.sign_in_attempts_per_minute)
     state.writer = Writer(database, policy, clock)
-    state.tree_listeners = [alerts.follow_tree]
+    state.tree_listeners = [incidents.follow_tree, alerts.follow_tree]
     database.listeners += [state.heads.heard, state.callers.heard]
 
     errors.install(app)
@@ -117,7 +121,7 @@ async def _prune(database: Database, clock: Clock, *, keep: timedelta) -> None:
     # Not while starting, when everybody comes back at once.
     await asyncio.sleep(PRUNE_AFTER_START_SECONDS)
     while True:
-        with contextlib.suppress(DatabaseAway):
+        try:
             async with database.reading() as conn:
                 cities = (await conn.execute(select(City.city_id))).scalars().all()
             async with database.writing() as conn:
@@ -125,4 +129,6 @@ async def _prune(database: Database, clock: Clock, *, keep: timedelta) -> None:
             for city_id in cities:
                 async with database.writing() as conn:
                     await feed.prune(conn, city_id=city_id, before=clock.now() - keep)
+        except Exception as error:  # noqa: BLE001  whatever it was, the next hour may pass
+            log.warning("pruning failed", error=type(error).__name__)
         await asyncio.sleep(PRUNE_SECONDS)

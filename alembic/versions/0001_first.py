@@ -98,6 +98,14 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_api_keys_node_code"), "api_keys", ["node_code"], unique=False)
     op.create_table(
+        "feed_audience",
+        sa.Column("city_id", sa.String(length=32), nullable=False),
+        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("node_code", sa.String(length=32), nullable=False),
+        sa.ForeignKeyConstraint(["node_code"], ["nodes.code"], name=op.f("fk_feed_audience_node_code")),
+        sa.PrimaryKeyConstraint("city_id", "seq", "node_code", name=op.f("pk_feed_audience")),
+    )
+    op.create_table(
         "feed_events",
         sa.Column("city_id", sa.String(length=32), nullable=False),
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -145,6 +153,12 @@ def upgrade() -> None:
         sa.Column(
             "near", sa.String(length=80), nullable=True, comment="hazard@cell of the grid: what reports close by are"
         ),
+        sa.Column(
+            "nodes",
+            sa.JSON().with_variant(JSONB(), "postgresql"),
+            nullable=False,
+            comment="every node that reported it",
+        ),
         sa.Column("reports", sa.Integer(), nullable=False),
         sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_observed_at", sa.DateTime(timezone=True), nullable=False),
@@ -187,6 +201,12 @@ def upgrade() -> None:
             sa.JSON().with_variant(JSONB(), "postgresql"),
             nullable=False,
             comment="codes from the city down to the node, when raised",
+        ),
+        sa.Column(
+            "nodes",
+            sa.JSON().with_variant(JSONB(), "postgresql"),
+            nullable=False,
+            comment="every node that reported the incident: they see it too",
         ),
         sa.Column("hazard", sa.String(length=40), nullable=False),
         sa.Column("headline", sa.String(length=140), nullable=False),
@@ -358,6 +378,7 @@ def downgrade() -> None:
     op.drop_table("incidents")
     op.drop_index(op.f("ix_feed_events_city_id_at"), table_name="feed_events")
     op.drop_table("feed_events")
+    op.drop_table("feed_audience")
     op.drop_index(op.f("ix_api_keys_node_code"), table_name="api_keys")
     op.drop_table("api_keys")
     op.drop_table("activity")

@@ -134,7 +134,7 @@ async def disable_account(request: Request, caller: Admin, conn: Writing, accoun
 async def create_key(request: Request, caller: Admin, conn: Writing, body: KeyNew) -> KeyShown:
     """A new API key in the caller's subtree, with no scope that the caller lacks. The key is shown this once."""
     await service.may_grant(conn, caller=caller, node=body.node, scopes=frozenset(body.scopes))
-    label, _ = clean(body.label, pointer="/label", multiline=False, required=True)
+    label, _ = clean(body.label, pointer="/label", multiline=False, required=True, most=80)
     row, key = await service.create_key(
         conn, node=body.node, scopes=list(body.scopes), label=label, now=request.app.state.clock.now()
     )

@@ -22,6 +22,7 @@ class Alert(Base):
     node_code: Mapped[str] = mapped_column(ForeignKey("nodes.code"))
     node_name: Mapped[str] = mapped_column(String(80))
     path: Mapped[list[str]] = mapped_column(Json, comment="codes from the city down to the node, when raised")
+    nodes: Mapped[list[str]] = mapped_column(Json, comment="every node that reported the incident: they see it too")
     hazard: Mapped[str] = mapped_column(String(40))
     headline: Mapped[str] = mapped_column(String(140))
     reasons: Mapped[list[dict[str, str]]] = mapped_column(Json)

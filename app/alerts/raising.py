@@ -20,12 +20,13 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the incident is."""
+    """Where the incident is, and every node that reported it."""
 
     city_id: str
     node_code: str
     node_name: str
     path: Sequence[str]
+    nodes: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ def next_alert(
                 "node_code": place.node_code,
                 "node_name": place.node_name,
                 "path": list(place.path),
+                "nodes": list(place.nodes),
                 "hazard": hazard,
                 "headline": gravest.headline,
                 "reasons": list(gravest.reasons),
@@ -91,7 +93,7 @@ def next_alert(
             },
             "alert.raised",
         )
-    row = {**current, "version": current["version"] + 1, "reports": reports}
+    row = {**current, "version": current["version"] + 1, "reports": reports, "nodes": list(place.nodes)}
     was = Level(current["level"])
     if gravest.level.rank <= was.rank:
         return Change(row, "alert.updated")

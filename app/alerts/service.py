@@ -3,9 +3,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_OID, UUID, uuid5
 
-from sqlalchemy import bindparam, select, tuple_, update
+from sqlalchemy import ColumnElement, bindparam, exists, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.alerts.models import Alert
@@ -18,13 +18,25 @@ from app.feed import service as feed
 from app.feed.service import Event, Head
 from app.nodes.scope import visible
 from app.nodes.service import TreeChange
+from app.reports.models import Report
 
 Row = Mapping[str, Any]
 
 TOPIC = "alert"
 
 _COLUMNS = list(Alert.__table__.columns)
-_CHANGING = ("version", "level", "state", "headline", "reasons", "reports", "due_at", "owner", "acknowledged_at")
+_CHANGING = (
+    "nodes",
+    "version",
+    "level",
+    "state",
+    "headline",
+    "reasons",
+    "reports",
+    "due_at",
+    "owner",
+    "acknowledged_at",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,7 @@ def event(kind: str, row: Row, *, node_code: str | None = None) -> Event:
         subject_id=row["id"],
         version=row["version"],
         node_code=node_code or row["node_code"],
+        also=() if node_code else tuple(node for node in row["nodes"] if node != row["node_code"]),
         body=alert_view(row).model_dump(mode="json"),
     )
 
@@ -76,7 +89,7 @@ async def list_alerts(
     `conn` must read one snapshot.
     """
     head = await feed.head(conn, city_id=caller.city_id)
-    query = select(*_COLUMNS).where(visible(caller, Alert))
+    query = select(*_COLUMNS).where(_readable(caller))
     query = query.where(Alert.state == state) if state else query.where(Alert.state != "closed")
     if level:
         query = query.where(Alert.level == level)
@@ -102,16 +115,16 @@ async def acknowledge(conn: AsyncConnection, *, caller: Caller, alert_id: UUID, 
     """
     row = await _row(conn, caller=caller, alert_id=alert_id, lock=True)
     owner = row["owner"]
-    if row["state"] == "closed" or (owner and (owner["node"], owner["label"]) == (caller.node, caller.label)):
+    if row["state"] == "closed" or (owner and owner["by"] == _sign_in(caller)):
         return alert_view(row)
     if owner:
         raise Problem(
             problems.ALERT_OWNED,
             owner=f"{owner['label']} ({owner['node']})",
             at=owner["at"],
-            extra={"owner": owner},
+            extra={"owner": {key: value for key, value in owner.items() if key != "by"}},
         )
-    taken = {"node": caller.node, "label": caller.label, "at": now.isoformat()}
+    taken = {"node": caller.node, "label": caller.label, "at": now.isoformat(), "by": _sign_in(caller)}
     return await _change(
         conn,
         row,
@@ -159,7 +172,11 @@ async def change_scope(
 
 
 async def follow_tree(conn: AsyncConnection, change: TreeChange, now: datetime) -> None:
-    """A tree listener: tell the offices concerned when a node's alerts change hands with it."""
+    """A tree listener: the log tells of the change, and whose alerts change hands with the node."""
+    body = {"code": change.code, "old_parent": change.old_parent, "new_parent": change.new_parent}
+    # Also where no alert is concerned: what a caller may see has changed, and with it every ETag.
+    happened = Event(f"node.{change.kind}", "node", uuid5(NAMESPACE_OID, change.code), 1, change.code, body)
+    await feed.append(conn, city_id=change.city_id, operations=[[happened]], now=now)
     if change.kind == "moved" and change.old_parent and change.new_parent:
         await change_scope(
             conn,
@@ -171,8 +188,24 @@ async def follow_tree(conn: AsyncConnection, change: TreeChange, now: datetime) 
         )
 
 
+def _readable(caller: Caller) -> ColumnElement[bool]:
+    """An alert is seen where it was raised, and wherever one of its incident's reports came from."""
+    own = visible(caller, Alert)
+    if caller.tier == "city":
+        return own
+    told = exists().where(
+        Report.city_id == Alert.city_id, Report.incident_id == Alert.incident_id, visible(caller, Report)
+    )
+    return or_(own, told)
+
+
+def _sign_in(caller: Caller) -> str:
+    # Two sign-ins of one node may be called alike.
+    return str(caller.account_id or caller.key_id)
+
+
 async def _row(conn: AsyncConnection, *, caller: Caller, alert_id: UUID, lock: bool = False) -> Row:
-    query = select(*_COLUMNS).where(visible(caller, Alert), Alert.id == alert_id)
+    query = select(*_COLUMNS).where(_readable(caller), Alert.id == alert_id)
     row = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
     if row is None:
         raise Problem(problems.NOT_FOUND)

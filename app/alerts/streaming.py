@@ -11,10 +11,9 @@ from app.core.caller import Caller, current_caller
 from app.core.database import Database, DatabaseAway, database_of
 from app.core.errors import Problem
 from app.feed import cursors
+from app.feed import service as feed
 from app.feed.following import follow
 from app.feed.heads import Heads, heads_of
-from app.feed.models import FeedEvent
-from app.nodes.scope import visible
 
 STREAM_LIMIT = 100
 RETRY_MS = 3000
@@ -29,7 +28,7 @@ async def changes(
         heads,
         city_id=caller.city_id,
         topic=TOPIC,
-        within=visible(caller, FeedEvent),
+        within=feed.within(caller),
         since=cursors.decode(since) if since else cursors.START,
         limit=limit,
         wait=wait,

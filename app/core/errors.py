@@ -9,13 +9,14 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from app.core import problems
-from app.core.database import DatabaseAway
+from app.core.database import Contention, DatabaseAway
 from app.core.problems import Kind
 
 log = structlog.get_logger()
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_SECONDS = 5
+MOST_ERRORS = 50
 
 FieldError = dict[str, str]
 
@@ -104,7 +105,7 @@ _CHINESE = {
 def field_errors(errors: list[Any], language: str, *, root: str = "body") -> list[FieldError]:
     """Pydantic's errors as (pointer, code, message), without the input and without exception text."""
     found = []
-    for error in errors:
+    for error in errors[:MOST_ERRORS]:
         where = [str(part).replace("~", "~0").replace("/", "~1") for part in error["loc"]]
         pointer = "/" + "/".join(where[1:]) if where and where[0] == root else "/" + "/".join(where)
         code = error["type"]
@@ -112,7 +113,7 @@ def field_errors(errors: list[Any], language: str, *, root: str = "body") -> lis
         message = "The value is not allowed" if code in ("value_error", "assertion_error") else error["msg"]
         if language == "zh":
             message = _CHINESE.get(code, message)
-        found.append({"pointer": pointer, "code": code, "message": message})
+        found.append({"pointer": pointer[:200], "code": code, "message": message})
     return found
 
 
@@ -171,4 +172,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(DatabaseAway, on_away)
+    app.add_exception_handler(Contention, on_away)
     app.add_exception_handler(Exception, on_failure)

@@ -1,7 +1,7 @@
 import base64
 import binascii
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
@@ -56,9 +56,9 @@ def decode_moment(kind: str, cursor: str) -> tuple[datetime, UUID]:
     """The time and id of such a cursor; a Problem (400) for anything else."""
     at, item_id = decode(kind, cursor, str, str)
     try:
-        moment = datetime.fromisoformat(at), UUID(hex=item_id)
-    except ValueError as error:
+        moment = datetime.fromisoformat(at)
+        if moment.tzinfo is None:
+            raise ValueError
+        return moment.astimezone(UTC), UUID(hex=item_id)
+    except (ValueError, OverflowError) as error:
         raise Problem(problems.CURSOR_INVALID) from error
-    if moment[0].tzinfo is None:
-        raise Problem(problems.CURSOR_INVALID)
-    return moment

@@ -168,6 +168,7 @@ TEXT_CONTROL = Kind(
     "The text has characters that cannot be shown ({reason}). Remove them.",
     "文本含有不可显示的字符（{reason}），请删除。",
 )
+TEXT_LONG = Kind("text_long", 422, "The text has more than {most} characters.", "文字超过 {most} 个字符。")
 TEXT_BLANK = Kind("text_blank", 422, "The text is blank. Say something.", "文字不能为空白。")
 
 # Alerts

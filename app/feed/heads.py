@@ -57,7 +57,8 @@ class Heads:
         """Return when the city's log ends elsewhere than `beyond`, when `seconds` are up, or at shutdown."""
         known = self._known.get(city_id, beyond)
         # Behind or of another epoch means that this process has not caught up: then the next poll wakes.
-        if self._stopping or (known.epoch == beyond.epoch and known.seq > beyond.seq):
+        is_ahead = known.seq > beyond.seq if known.epoch == beyond.epoch else beyond == START
+        if self._stopping or is_ahead:
             return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters[city_id].add(waiter)
@@ -115,6 +116,8 @@ class Heads:
                 await self.refresh()
             except DatabaseAway:
                 log.warning("feed poll: database away")
+            except Exception as error:  # noqa: BLE001  whatever it was, the next poll may pass: readers depend on it
+                log.error("feed poll failed", error=type(error).__name__)
             await asyncio.sleep(self._poll_seconds)
 
     async def _listen(self) -> None:

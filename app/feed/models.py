@@ -39,3 +39,13 @@ class FeedEvent(Base):
     body: Mapped[dict[str, Any]] = mapped_column(Json, comment="the subject as it was then, without any person")
 
     __table_args__ = (Index(None, "city_id", "at"),)
+
+
+class FeedAudience(Base):
+    """A further office whose subtree sees an event: an incident may be reported from several nodes."""
+
+    __tablename__ = "feed_audience"
+
+    city_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    node_code: Mapped[str] = mapped_column(ForeignKey("nodes.code"), primary_key=True)

@@ -32,9 +32,10 @@ class PolledRoute(APIRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 304 where nothing happened since the caller's ETag; otherwise go the usual way."""
-        if any(name == b"if-none-match" for name, _ in scope["headers"]):
+        if scope["method"] == "GET" and any(name == b"if-none-match" for name, _ in scope["headers"]):
             request = Request(scope, receive)
-            given = request.headers["if-none-match"]
+            # A proxy that compresses weakens the tag.
+            given = request.headers["if-none-match"].removeprefix("W/")
             caller = await current_caller(request)
             latest = heads_of(request).latest(caller.city_id)
             if latest is not None and given == etag_of(request, caller, latest):

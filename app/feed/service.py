@@ -5,22 +5,28 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core import problems
+from app.core.caller import Caller
 from app.core.database import announce, insert_into
 from app.core.errors import Problem
 from app.core.ids import new_id
 from app.feed.cursors import START, Position
-from app.feed.models import FeedEvent, FeedHead
+from app.feed.models import FeedAudience, FeedEvent, FeedHead
+from app.nodes.scope import visible
 
 _INSERT = insert(FeedEvent)
+_INSERT_AUDIENCE = insert(FeedAudience)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened to one subject; `body` is the subject as it is now, without any person."""
+    """What happened to one subject; `body` is the subject as it is now.
+
+    It is seen wherever `node_code`, or a node of `also`, is in scope.
+    """
 
     type: str
     topic: str
@@ -28,6 +34,7 @@ class Event:
     version: int
     node_code: str
     body: dict[str, Any]
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +85,12 @@ async def append(
     taken = (await conn.execute(_take_numbers(conn.dialect.name), first)).one()
     seq = taken.last_seq - count
     rows = []
+    audience = []
     for operation in operations:
         last = seq + len(operation)
         for event in operation:
             seq += 1
+            audience += [{"city_id": city_id, "seq": seq, "node_code": node} for node in event.also]
             rows.append(
                 {
                     "city_id": city_id,
@@ -97,6 +106,8 @@ async def append(
                 }
             )
     await conn.execute(_INSERT, rows)
+    if audience:
+        await conn.execute(_INSERT_AUDIENCE, audience)
     position = Position(taken.epoch, taken.last_seq)
     announce(conn, Advanced(city_id, position))
     return position
@@ -110,6 +121,17 @@ def _take_numbers(dialect: str) -> Any:
         index_elements=["city_id"],
         set_={"last_seq": FeedHead.last_seq + head.excluded.last_seq, "last_at": head.excluded.last_at},
     ).returning(FeedHead.epoch, FeedHead.last_seq)
+
+
+def within(caller: Caller) -> ColumnElement[bool]:
+    """The condition that keeps a reader of the log inside the caller's subtree."""
+    own = visible(caller, FeedEvent)
+    if caller.tier == "city":
+        return own
+    also = exists().where(
+        FeedAudience.city_id == FeedEvent.city_id, FeedAudience.seq == FeedEvent.seq, visible(caller, FeedAudience)
+    )
+    return or_(own, also)
 
 
 async def head(conn: AsyncConnection, *, city_id: str) -> Head:
@@ -180,6 +202,9 @@ async def read(
         kept = [row for row in rows if row.last_of_operation != cut]
         if not kept:
             kept = await _operation(conn, city_id=city_id, wanted=wanted, last=cut)
+        if not kept:
+            # Pruned between the two reads.
+            raise Problem(problems.CURSOR_EXPIRED)
         rows = kept
         ends_at = rows[-1].last_of_operation
         pending = (
@@ -221,6 +246,7 @@ async def prune(conn: AsyncConnection, *, city_id: str, before: datetime) -> int
         .where(FeedHead.city_id == city_id, FeedHead.kept_from <= literal(newest))
         .values(kept_from=newest + 1)
     )
+    await conn.execute(delete(FeedAudience).where(FeedAudience.city_id == city_id, FeedAudience.seq <= newest))
     gone = await conn.execute(delete(FeedEvent).where(FeedEvent.city_id == city_id, FeedEvent.seq <= newest))
     return gone.rowcount
 

@@ -4,7 +4,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database import Base, UtcDateTime
+from app.core.database import Base, Json, UtcDateTime
 
 
 class Incident(Base):
@@ -25,6 +25,7 @@ class Incident(Base):
     lon: Mapped[float | None]
     here: Mapped[str] = mapped_column(String(80), comment="hazard@node: what this node's next report is looked up by")
     near: Mapped[str | None] = mapped_column(String(80), comment="hazard@cell of the grid: what reports close by are")
+    nodes: Mapped[list[str]] = mapped_column(Json, comment="every node that reported it")
     reports: Mapped[int]
     opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_observed_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -19,7 +19,7 @@ async def list_incidents(
     caller: Reader,
     conn: Reading,
     state: Literal["open", "closed"] | None = None,
-    hazard: Annotated[str | None, Query(max_length=40)] = None,
+    hazard: Annotated[str | None, Query(pattern=r"^[a-z._]{1,40}$")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[IncidentView]:

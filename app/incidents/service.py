@@ -4,7 +4,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, exists, or_, select, tuple_, union_all
+from sqlalchemy import and_, bindparam, exists, or_, select, tuple_, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core import paging, problems
@@ -15,12 +15,13 @@ from app.incidents.matching import Seen, here_key, near_keys
 from app.incidents.models import Incident
 from app.incidents.views import IncidentView, incident_view
 from app.nodes.scope import visible
+from app.nodes.service import TreeChange
 from app.reports.models import Report
 
 Row = Mapping[str, Any]
 
 _COLUMNS = list(Incident.__table__.columns)
-_CHANGING = ("version", "state", "level", "headline", "reports", "last_observed_at")
+_CHANGING = ("nodes", "version", "state", "level", "headline", "reports", "last_observed_at")
 
 
 async def candidates(
@@ -84,6 +85,17 @@ async def store(conn: AsyncConnection, rows: Sequence[Row]) -> None:
     Raises Contention when another writer made that version first: run the transaction again.
     """
     await upsert_versions(conn, Incident, rows, _CHANGING)
+
+
+async def follow_tree(conn: AsyncConnection, change: TreeChange, now: datetime) -> None:
+    """A tree listener: a moved node's open incidents go with it to its new town."""
+    if change.kind == "moved":
+        await conn.execute(
+            update(Incident)
+            .where(Incident.city_id == change.city_id, Incident.node_code == change.code, Incident.state == "open")
+            .where(Incident.town_code != change.code)
+            .values(town_code=change.new_parent, version=Incident.version + 1)
+        )
 
 
 def _readable(caller: Caller) -> Any:

@@ -12,7 +12,7 @@ from app.core.database import DatabaseAway
 from app.core.errors import Problem, field_errors, language_of
 from app.intake.schemas import Batch, BatchResult, BatchResults, ReportIn
 from app.intake.service import Result
-from app.intake.submission import prepare
+from app.intake.submission import Submission, prepare
 from app.intake.writer import Writer
 from app.reports.views import ReportView
 
@@ -31,7 +31,7 @@ Sender = Annotated[Caller, Depends(may("reports:write"))]
 )
 async def post_report(request: Request, caller: Sender, body: ReportIn) -> Response:
     """Take one report. 201 means that it is durable, with its alert when it is urgent."""
-    result = await _take(request, caller, body)
+    result = await _submit(request, _prepare(request, caller, body))
     if result.report is None:
         assert result.problem is not None
         raise result.problem
@@ -52,29 +52,37 @@ async def post_batch(request: Request, caller: Sender, body: Batch) -> BatchResu
     )
 
 
-async def _take(request: Request, caller: Caller, body: ReportIn) -> Result:
+def _prepare(request: Request, caller: Caller, body: ReportIn) -> Submission:
     state = request.app.state
-    writer: Writer = state.writer
     skew = timedelta(minutes=state.settings.clock_skew_minutes)
-    return await writer.submit(prepare(body, caller=caller, now=state.clock.now(), skew=skew))
+    return prepare(body, caller=caller, now=state.clock.now(), skew=skew)
+
+
+async def _submit(request: Request, submission: Submission) -> Result:
+    writer: Writer = request.app.state.writer
+    return await writer.submit(submission)
 
 
 async def _take_item(request: Request, caller: Caller, item: object, seen: set[str]) -> BatchResult:
     language = language_of(request)
     given = item.get("id") if isinstance(item, dict) else None
-    shown = given[:64] if isinstance(given, str) else None
+    shown = given[:64].encode("utf-8", "replace").decode() if isinstance(given, str) else None
     try:
         body = ReportIn.model_validate(item)
         key = body.id.hex
         if key in seen:
             raise Problem(problems.ID_DUPLICATE, pointer="/id")
+        submission = _prepare(request, caller, body)
         seen.add(key)
-        result = await _take(request, caller, body)
+        result = await _submit(request, submission)
     except ValidationError as error:
         problem = Problem(problems.INVALID, count=error.error_count())
         problem.errors = field_errors(list(error.errors(include_input=False, include_context=False)), language)
         return BatchResult(id=shown, status="rejected", problem=problem.body(language))
     except Problem as problem:
+        if problem.kind is problems.TOO_MANY:
+            # Not this report's fault: the whole batch is to be sent again.
+            raise
         return BatchResult(id=shown, status="rejected", problem=problem.body(language))
     except DatabaseAway:
         # The whole batch is to be sent again: what is stored already will be a replay.

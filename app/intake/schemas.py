@@ -1,24 +1,15 @@
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import UUID7, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import UUID7, BaseModel, ConfigDict, Field
 
+from app.core.times import Time
 from app.hazards.cap import Certainty, Severity, Urgency
+from app.nodes.models import CODE_PATTERN
 from app.reports.views import ReportView
 
 Count = Annotated[int, Field(ge=0, le=100_000_000, strict=True)]
 Measure = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False, strict=True)]
-
-
-def _rfc3339(value: object) -> object:
-    # pydantic also takes numbers as unix times: a device that sends one has a fault worth telling.
-    if isinstance(value, int | float):
-        raise ValueError("not an RFC 3339 time")
-    return value
-
-
-Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339, json_schema_input_type=datetime)]
 
 
 class Location(BaseModel):
@@ -75,7 +66,9 @@ class ReportIn(BaseModel):
 
     id: UUID7 = Field(description="made by the device; sending the same report again is safe")
     kind: Literal["initial", "followup", "final"] = "initial"
-    node: str | None = Field(None, max_length=32, description="a node of the caller's subtree; its own by default")
+    node: str | None = Field(
+        None, pattern=CODE_PATTERN, description="a node of the caller's subtree; its own by default"
+    )
     hazard: str = Field(max_length=40)
     urgency: Urgency = Urgency.UNKNOWN
     severity: Severity = Severity.UNKNOWN

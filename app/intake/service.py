@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
@@ -29,6 +29,7 @@ from app.reports.service import Neighbours
 from app.reports.views import ReportView, report_view
 
 HEADLINE = 140
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class AlreadyStored(Exception):
@@ -91,6 +92,9 @@ async def accept(
         else:
             known = await settle(conn, one) if refused.kind is problems.NODE_CLOSED else None
             results[one.id] = known or Result("rejected", problem=refused)
+    if taken:
+        # First, since it locks: until this transaction ends no other takes reports of these families in these towns.
+        await reports.note_activity(conn, _activity(taken, places, now))
     seen = {one.id: _seen(one, places[one.node]) for one in taken}
     candidates = await _candidates(conn, city_id, taken, seen, policy)
     neighbours = await reports.neighbours(
@@ -134,7 +138,6 @@ async def accept(
                 neighbours=around.others(one.node),
             ),
         )
-        around.add(one.node)
         matched = _match(one, seen[one.id], open_ones, limits)
         thread = _attach(threads, one, place, decision, matched, candidates, now)
         if thread.is_new and not thread.accepted:
@@ -176,9 +179,6 @@ async def accept(
     if len(created) != len(stored):
         raise AlreadyStored({accepted.submission.id for accepted in stored} - created)
     await reports.store_custody(conn, [held for accepted in stored for held in accepted.custody])
-    activity = _activity(stored, now)
-    if activity:
-        await reports.note_activity(conn, activity)
     await feed.append(
         conn,
         city_id=city_id,
@@ -300,6 +300,7 @@ def _attach(
             "lon": one.lon,
             "here": matching.here_key(one.hazard.code, place.code),
             "near": near,
+            "nodes": [place.code],
             "reports": 1,
             "opened_at": now,
             "last_observed_at": one.observed_at,
@@ -313,6 +314,8 @@ def _attach(
         found = threads[row["id"]] = _Thread(row, False, place)
     row = found.row
     row["reports"] += 1
+    if place.code not in row["nodes"]:
+        row["nodes"] = [*row["nodes"], place.code]
     # More is said of it, so it is not over.
     row["state"] = "open"
     row["last_observed_at"] = max(row["last_observed_at"], one.observed_at)
@@ -329,7 +332,9 @@ def _alert(thread: _Thread, current: alerts.Row | None, rules: raising.Rules, no
         alert_id=new_id(),
         incident_id=thread.row["id"],
         hazard=thread.row["hazard"],
-        place=raising.Place(thread.place.city_id, thread.place.code, thread.place.name, thread.place.path),
+        place=raising.Place(
+            thread.place.city_id, thread.place.code, thread.place.name, thread.place.path, thread.row["nodes"]
+        ),
         reports=thread.row["reports"],
         rules=rules,
         now=now,
@@ -388,18 +393,23 @@ def _fill(
     ]
 
 
-def _activity(stored: Sequence[_Accepted], now: datetime) -> list[dict[str, Any]]:
-    heard = {(one.place.town_code, one.submission.hazard.family, one.place.code) for one in stored}
+def _activity(taken: Sequence[Submission], places: dict[str, Place], now: datetime) -> list[dict[str, Any]]:
+    """That these nodes have been heard from; and, for its lock alone, each town's own row of the family."""
+    heard: dict[tuple[str, str, str], datetime] = {}
+    for one in taken:
+        place = places[one.node]
+        town = place.town_code or place.city_id
+        heard.setdefault((town, one.hazard.family, town), NEVER)
+        heard[town, one.hazard.family, place.code] = now
     return [
         {
-            "city_id": stored[0].place.city_id,
+            "city_id": taken[0].caller.city_id,
             "town_code": town,
             "family": family,
             "node_code": node,
-            "last_received_at": now,
+            "last_received_at": at,
         }
-        for town, family, node in heard
-        if town is not None
+        for (town, family, node), at in heard.items()
     ]
 
 

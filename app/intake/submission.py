@@ -51,7 +51,7 @@ def prepare(body: ReportIn, *, caller: Caller, now: datetime, skew: timedelta) -
         raise Problem(problems.HAZARD_UNKNOWN, pointer="/hazard", hazard=repr(body.hazard))
     if body.observed_at > now + skew:
         raise Problem(problems.OBSERVED_IN_FUTURE, pointer="/observed_at", minutes=int(skew.total_seconds() // 60))
-    summary, in_summary = clean(body.summary, pointer="/summary", multiline=False, required=True)
+    summary, in_summary = clean(body.summary, pointer="/summary", multiline=False, required=True, most=200)
     description, in_description = clean(body.description, pointer="/description")
     node = body.node or caller.node
     figures = body.figures.model_dump(exclude_none=True)

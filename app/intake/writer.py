@@ -1,4 +1,5 @@
 import asyncio
+import random
 from collections import defaultdict, deque
 from uuid import UUID
 from zlib import crc32
@@ -120,6 +121,8 @@ class Writer:
                 submissions = [one for one in submissions if one.id not in results]
             except Contention:
                 log.info("intake retries", tries=tries)
+                # Not in step with the one that was first.
+                await asyncio.sleep(random.uniform(0, 0.01 * tries))  # noqa: S311  no secret
             except DatabaseAway:
                 # A lost connection is tried once more: the report's own id makes that safe.
                 aways += 1

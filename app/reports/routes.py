@@ -2,12 +2,13 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime
 
 from app.core.caller import Caller, may
 from app.core.database import Reading, Snapshot
 from app.core.paging import Cursor, Limit, Page
+from app.core.times import Time
 from app.hazards.cap import Level
+from app.nodes.models import CODE_PATTERN
 from app.reports import service
 from app.reports.views import ReportView
 
@@ -20,11 +21,11 @@ Reader = Annotated[Caller, Depends(may("reports:read"))]
 async def list_reports(
     caller: Reader,
     conn: Snapshot,
-    node: Annotated[str | None, Query(max_length=32, description="This node and all under it.")] = None,
+    node: Annotated[str | None, Query(pattern=CODE_PATTERN, description="This node and all under it.")] = None,
     level: Level | None = None,
-    hazard: Annotated[str | None, Query(max_length=40, description="A hazard or a family.")] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Received at or after.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Received before.")] = None,
+    hazard: Annotated[str | None, Query(pattern=r"^[a-z._]{1,40}$", description="A hazard or a family.")] = None,
+    since: Annotated[Time | None, Query(description="Received at or after.")] = None,
+    until: Annotated[Time | None, Query(description="Received before.")] = None,
     incident: UUID | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,

@@ -35,12 +35,6 @@ class Neighbours:
         """How many nodes but this one."""
         return self.count - (node in self.among)
 
-    def add(self, node: str) -> None:
-        """This node has now reported too."""
-        if node not in self.among:
-            self.among.add(node)
-            self.count += 1
-
 
 @dataclass(frozen=True, slots=True)
 class Filters:
@@ -79,9 +73,10 @@ async def note_activity(conn: AsyncConnection, rows: Sequence[Row]) -> None:
 @cache
 def _note(dialect: str) -> Any:
     insert = insert_into(dialect, Activity)
+    later = insert.excluded.last_received_at > Activity.last_received_at
     return insert.on_conflict_do_update(
         index_elements=["city_id", "town_code", "family", "node_code"],
-        set_={"last_received_at": insert.excluded.last_received_at},
+        set_={"last_received_at": case((later, insert.excluded.last_received_at), else_=Activity.last_received_at)},
     )
 
 
