@@ -38,6 +38,7 @@ from app.reports.routes import router as reports_router
 log = structlog.get_logger()
 
 PRUNE_SECONDS = 3600
+STOP_SECONDS = 6
 PRUNE_AFTER_START_SECONDS = 60
 
 DESCRIPTION = """
@@ -99,8 +100,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    following = asyncio.create_task(state.heads.run())
     tasks = [
-        asyncio.create_task(state.heads.run()),
+        following,
         asyncio.create_task(_prune(state.database, state.clock, keep=timedelta(days=state.settings.feed_keep_days))),
     ]
     try:
@@ -109,6 +111,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         state.heads.stop()
         await state.writer.stop()
+        await asyncio.wait([following], timeout=STOP_SECONDS)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -38,7 +38,7 @@ class Heads:
         self._waiters: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
         self._unsent: dict[str, Position] = {}
         self._to_send = asyncio.Event()
-        self._stopping = False
+        self._stopped = asyncio.Event()
 
     def heard(self, message: object) -> None:
         """A listener of the database: this process has committed."""
@@ -58,7 +58,7 @@ class Heads:
         known = self._known.get(city_id, beyond)
         # Behind or of another epoch means that this process has not caught up: then the next poll wakes.
         is_ahead = known.seq > beyond.seq if known.epoch == beyond.epoch else beyond == START
-        if self._stopping or is_ahead:
+        if self.stopping or is_ahead:
             return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters[city_id].add(waiter)
@@ -73,11 +73,12 @@ class Heads:
     @property
     def stopping(self) -> bool:
         """Whether open streams should end."""
-        return self._stopping
+        return self._stopped.is_set()
 
     def stop(self) -> None:
         """Let every waiter go; later ones return at once."""
-        self._stopping = True
+        self._stopped.set()
+        self._to_send.set()
         for city_id in list(self._waiters):
             self._wake(city_id)
 
@@ -95,7 +96,7 @@ class Heads:
                 self._wake(city_id)
 
     async def run(self) -> None:
-        """Keep the knowledge fresh until cancelled."""
+        """Keep the knowledge fresh until stopped; a query that has begun is finished, so that nothing is left open."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._poll())
             if not self._database.is_sqlite:
@@ -111,18 +112,23 @@ class Heads:
         self._fresh_at = started
 
     async def _poll(self) -> None:
-        while True:
+        while not self.stopping:
             try:
                 await self.refresh()
             except DatabaseAway:
                 log.warning("feed poll: database away")
             except Exception as error:  # noqa: BLE001  whatever it was, the next poll may pass: readers depend on it
                 log.error("feed poll failed", error=type(error).__name__)
-            await asyncio.sleep(self._poll_seconds)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._poll_seconds):
+                await self._stopped.wait()
 
     async def _listen(self) -> None:
         url = self._database.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        while True:
+        while not self.stopping:
             try:
                 connection = await asyncpg.connect(url, timeout=5)
                 try:
@@ -133,11 +139,11 @@ class Heads:
                         await connection.close(timeout=1)
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 log.warning("feed listener: database away")
-            await asyncio.sleep(self._poll_seconds)
+            await self._pause()
 
     async def _send(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         """Tell the other processes what this one committed: off the intake's path, many commits in one."""
-        while True:
+        while not self.stopping:
             await self._to_send.wait()
             self._to_send.clear()
             unsent, self._unsent = self._unsent, {}

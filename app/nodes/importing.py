@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core import problems
 from app.core.caller import Caller
+from app.core.database import insert_into
 from app.core.errors import Problem
 from app.nodes import service, spans
 from app.nodes.csvfile import Parsed, Row, RowError
@@ -113,13 +114,19 @@ async def plan(
 async def carry_out(
     conn: AsyncConnection, made: Plan, *, now: datetime, progress: Callable[[int], None] | None = None
 ) -> list[TreeChange]:
-    """Store what was planned, in this transaction; `progress` hears how many rows are done."""
+    """Store what was planned, in this transaction; `progress` hears how many rows are done.
+
+    A Problem (409) when another import made the same new city meanwhile.
+    """
     assert not made.errors
     assert made.city_id is not None
     done = 0
     told: list[TreeChange] = []
     if any(row.tier == "city" for row in made.new):
-        await conn.execute(insert(City), [{"city_id": made.city_id, "created_at": now}])
+        # A new city is no row that could be locked: another import may have been first.
+        city = insert_into(conn.dialect.name, City).values(city_id=made.city_id, created_at=now)
+        if (await conn.execute(city.on_conflict_do_nothing().returning(City.city_id))).one_or_none() is None:
+            raise Problem(problems.NODE_TAKEN, code=made.city_id)
     # They come by tier: a parent must be there before its children.
     for chunk in _chunks(made.new):
         nodes = [_node(row, made.city_id, made.on) for row in chunk]

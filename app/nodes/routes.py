@@ -16,6 +16,7 @@ from app.nodes import csvfile, importing, listing, service
 from app.nodes.csvfile import Parsed
 from app.nodes.models import CODE_PATTERN, NAME_LENGTH
 from app.nodes.schemas import (
+    Day,
     History,
     ImportResult,
     NodeNew,
@@ -50,7 +51,7 @@ async def _csv(request: Request) -> Parsed:
 
 Admin = Annotated[Caller, Depends(may("nodes:admin"))]
 Code = Annotated[str, Path(pattern=CODE_PATTERN)]
-On = Annotated[date | None, Query(description="The tree as it was on this day; as it is without.")]
+On = Annotated[Day | None, Query(description="The tree as it was on this day; as it is without.")]
 
 
 @router.get("")
@@ -106,7 +107,7 @@ async def import_nodes(
     parsed: Annotated[Parsed, Depends(_csv)],
     conn: Writing,
     mode: Annotated[Literal["validate", "commit"], Query(description="validate stores nothing.")],
-    on: Annotated[date | None, Query(description="From when the changes hold; today by default.")] = None,
+    on: Annotated[Day | None, Query(description="From when the changes hold; today by default.")] = None,
 ) -> ImportResult:
     """Import a CSV of nodes: `code,name,tier,parent_code[,lat,lon,population]`, all of it or nothing."""
     today = _today(request)

@@ -1,19 +1,33 @@
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from app.nodes.importing import Plan
 from app.nodes.models import CODE_PATTERN, MOST_PEOPLE, NAME_LENGTH
 
 Code = Annotated[str, Field(pattern=CODE_PATTERN)]
 Name = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH)]
-Lat = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
-Lon = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
+Lat = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False, strict=True)]
+Lon = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False, strict=True)]
 Population = Annotated[int, Field(ge=0, le=MOST_PEOPLE, strict=True)]
 Tier = Literal["city", "town", "village"]
+
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def _written_out(value: object) -> object:
+    # pydantic also takes numbers, and numbers in quotes, as unix times: a node would close on a day nobody named.
+    if isinstance(value, str) and _DAY.fullmatch(value):
+        return value
+    raise ValueError("not a day as yyyy-mm-dd")
+
+
+Day = Annotated[date, BeforeValidator(_written_out, json_schema_input_type=date)]
+"""A calendar day where the offices are, written yyyy-mm-dd."""
 
 
 class NodeView(BaseModel):
@@ -81,7 +95,7 @@ class NodeNew(BaseModel):
     lat: Lat | None = None
     lon: Lon | None = None
     population: Population | None = None
-    effective_on: date | None = Field(None, description="its first day; today by default")
+    effective_on: Day | None = Field(None, description="its first day; today by default")
 
     @model_validator(mode="after")
     def _has_both_or_neither(self) -> "NodeNew":
@@ -99,11 +113,11 @@ class NodePatch(BaseModel):
 
     name: Name | None = None
     parent: Code | None = None
-    closed_on: date | None = Field(None, description="the first day it no longer exists")
+    closed_on: Day | None = Field(None, description="the first day it no longer exists")
     lat: Lat | None = None
     lon: Lon | None = None
     population: Population | None = None
-    effective_on: date | None = Field(None, description="from when a new name or parent holds; today by default")
+    effective_on: Day | None = Field(None, description="from when a new name or parent holds; today by default")
 
     @model_validator(mode="after")
     def _says_what_changes(self) -> "NodePatch":

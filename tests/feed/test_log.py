@@ -118,8 +118,7 @@ async def test_pruning_forgets_whole_operations_and_expires_their_cursors(databa
 @pytest.mark.anyio
 async def test_a_process_that_missed_the_wake_up_catches_up(app: FastAPI, database: Database) -> None:
     heads = app.state.heads
-    await add(database, 1)
-    start = heads.latest(CITY)
+    start = await add(database, 1)
     other = Database(database.url.render_as_string(hide_password=False))
     waiting = asyncio.create_task(heads.wait(CITY, beyond=start, seconds=20))
 

@@ -1,6 +1,7 @@
 """`beacon nodes import`."""
 
 import io
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from rich.console import Console
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+import app.demo
 from app.core.database import Database
 from app.core.errors import Problem
 from app.nodes.command import MOST_ERRORS, import_file
@@ -44,6 +46,20 @@ async def test_an_import_prints_its_counts(database: Database, tmp_path: Path, c
 
     assert printed(console)[-1] == "1 created, 1 updated, 1 unchanged."
     assert len(await rows(database, Node)) == len(TREE) + 1
+
+
+async def test_the_real_city_is_imported_whole_and_is_the_same_again(database: Database, console: Console) -> None:
+    path = Path(app.demo.__file__).parent / "shouguang.csv"
+
+    assert await import_file(database, path, dry_run=False, now=NOON, console=console) == 0
+    assert await import_file(database, path, dry_run=False, now=NOON, console=console) == 0
+
+    first, again = (line for line in printed(console) if line.endswith("unchanged."))
+    assert again == "0 created, 0 updated, 1029 unchanged."
+    assert first != again
+    inside = {line.split(",")[0] for line in path.read_text(encoding="utf-8-sig").splitlines()[1:]}
+    tiers = Counter(row.tier for row in await rows(database, Node) if row.code in inside)
+    assert tiers == {"city": 1, "town": 15, "village": 1013}
 
 
 async def test_a_dry_run_says_what_it_would_do(database: Database, tmp_path: Path, console: Console) -> None:

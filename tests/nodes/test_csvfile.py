@@ -1,6 +1,8 @@
 import codecs
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from app.core import problems
 from app.core.errors import Problem
@@ -159,3 +161,30 @@ def test_an_error_shows_nothing_that_a_terminal_would_obey() -> None:
     (error,) = parse((HEADER + "\x1b[2J,镇,town,c\n").encode()).errors
 
     assert error.node == "?[2J"
+
+
+@given(st.binary(max_size=300), st.booleans())
+@example(b'"', True)
+@example(b"\r\r\n", True)
+@example(codecs.BOM_UTF16_LE, False)
+def test_whatever_the_bytes_they_are_rows_or_errors_or_refused(content: bytes, with_header: bool) -> None:
+    judge((HEADER.encode() if with_header else b"") + content)
+
+
+@given(st.text('ct,"\r\n 1.é村\x1b\u202e', max_size=80))
+def test_whatever_the_text_under_a_header_it_is_rows_or_errors_or_refused(text: str) -> None:
+    judge((HEADER + text).encode())
+
+
+def judge(content: bytes) -> None:
+    try:
+        parsed = parse(content)
+    except Problem as problem:
+        assert problem.kind is problems.CSV_INVALID
+        assert problem.body()["detail"]
+        return
+    assert parsed.rows or parsed.errors
+    lines = [row.line for row in parsed.rows]
+    assert lines == sorted(set(lines))
+    assert not set(lines) & {error.line for error in parsed.errors}
+    assert min(lines, default=2) >= 2

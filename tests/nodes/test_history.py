@@ -18,7 +18,7 @@ Patch = Callable[..., Any]
 
 @pytest.fixture
 def patch(client: httpx.AsyncClient, as_: As) -> Patch:
-    async def send(node: str, **changes: str) -> httpx.Response:
+    async def send(node: str, **changes: Any) -> httpx.Response:
         return await client.patch(f"/v1/nodes/{node}", json=changes, headers=as_(CITY, "admin"))
 
     return send
@@ -174,3 +174,27 @@ async def test_a_town_sees_what_is_its_own_now_also_in_the_past(patch: Patch, re
     assert VILLAGE not in {each["code"] for each in then["children"]}
     assert NEIGHBOUR in {each["code"] for each in then["children"]}
     assert (await read(f"/{VILLAGE}?on=2018-07-01", OTHER_TOWN))["parent"] == TOWN
+
+
+@pytest.mark.parametrize(
+    "day", [1534723200, "1534723200", "2018-08-20T00:00:00", 0, True, "20180820", "２０１８-08-20"]
+)
+async def test_a_day_is_written_as_a_day_and_nothing_else(
+    patch: Patch, client: httpx.AsyncClient, as_: As, day: object
+) -> None:
+    for key in ("closed_on", "effective_on"):
+        refused = await patch(VILLAGE, **{"name": "甲村", key: day})
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid")
+        assert refused.json()["errors"][0]["pointer"] == f"/{key}"
+    asked = await client.get("/v1/nodes", params={"on": str(day)}, headers=as_(CITY, "reporter"))
+    assert (asked.status_code, asked.json()["code"]) == (400, "query_invalid")
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+async def test_the_first_and_the_last_day_of_all_are_days_like_others(
+    patch: Patch, client: httpx.AsyncClient, as_: As, day: str
+) -> None:
+    assert (await patch(VILLAGE, name="甲村", effective_on=day)).json()["code"] == "node_date_wrong"
+    assert (await client.get(f"/v1/nodes?on={day}", headers=as_(CITY, "reporter"))).status_code == 200
+    closed = await patch(FAR_VILLAGE, closed_on=day)
+    assert closed.status_code == (200 if day > "2018-08-20" else 422)

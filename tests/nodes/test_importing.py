@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 import app.demo
 from app.core.clock import day_of
 from app.core.database import Database
+from app.core.errors import Problem
 from app.nodes import csvfile, importing
 from app.nodes.models import City, Node, NodeSpan
 from app.nodes.service import TreeChange
@@ -272,3 +273,20 @@ async def test_a_new_city_comes_with_its_own_row(database: Database) -> None:
     assert {row.code: row.city_id for row in await rows(database, Node) if row.city_id == "c"} == dict.fromkeys(
         "ctv", "c"
     )
+
+
+async def test_a_city_that_another_import_made_meanwhile_is_told(database: Database) -> None:
+    parsed = csvfile.parse((HEADER + "c,市（演练）,city,\n").encode())
+    today = day_of(NOON)
+    async with database.reading() as conn:
+        first, second = [await importing.plan(conn, parsed, on=today, today=today) for _ in range(2)]
+
+    async with database.writing() as conn:
+        await importing.carry_out(conn, first, now=NOON)
+    stored = await everything(database)
+    with pytest.raises(Problem) as caught:
+        async with database.writing() as conn:
+            await importing.carry_out(conn, second, now=NOON)
+
+    assert caught.value.kind.code == "node_taken"
+    assert await everything(database) == stored

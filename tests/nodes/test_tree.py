@@ -306,3 +306,29 @@ async def test_a_town_does_not_close_while_a_village_is_opened_under_it(client: 
         )
 
         assert (closing.is_success, opening.is_success) in {(True, False), (False, True)}
+
+
+@pytest.mark.parametrize(
+    "place", [{"lat": "36.9", "lon": "118.9"}, {"lat": True, "lon": False}, {"lat": 9, "lon": None}, {"lon": 9}]
+)
+async def test_a_place_is_two_numbers(client: httpx.AsyncClient, as_: As, place: dict[str, Any]) -> None:
+    refused = await client.patch(f"/v1/nodes/{VILLAGE}", json=place, headers=as_(CITY, "admin"))
+
+    assert code_of(refused) == (422, "invalid")
+
+
+async def test_a_search_takes_every_character_as_itself(client: httpx.AsyncClient, as_: As) -> None:
+    for code, name in (("v_1", "100%村"), ("v-1", "甲/乙村"), ("v.1", "a\\b村")):
+        body = {"code": code, "name": name, "tier": "village", "parent": TOWN}
+        assert (await client.post("/v1/nodes", json=body, headers=as_(CITY, "admin"))).status_code == 201
+
+    async def found(q: str) -> list[str]:
+        answer = await client.get("/v1/nodes", params={"q": q}, headers=as_(CITY, "reporter"))
+        return [item["code"] for item in answer.json()["items"]]
+
+    assert await found("v_") == ["v_1"]
+    assert await found("0%村") == ["v_1"]
+    assert await found("/") == ["v-1"]
+    assert await found("\\") == ["v.1"]
+    assert await found("_村") == []
+    assert await found("V-") == ["v-1"]

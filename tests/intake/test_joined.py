@@ -1,0 +1,164 @@
+"""One incident, several nodes, several processes."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.core.clock import ManualClock
+from app.core.database import Database
+from app.core.settings import Settings
+from app.feed.cursors import START
+from app.incidents.models import Incident
+from app.main import create_app
+from tests.builders import (
+    CITY,
+    EXTREME,
+    FAR_VILLAGE,
+    FOURTH,
+    NEIGHBOUR,
+    OTHER_TOWN,
+    TOWN,
+    URGENT,
+    VILLAGE,
+    report,
+)
+from tests.conftest import running
+from tests.tables import rows
+
+pytestmark = pytest.mark.anyio
+
+As = Callable[[str, str], dict[str, str]]
+
+HERE = {"lat": 36.9, "lon": 118.9}
+
+
+async def post(client: httpx.AsyncClient, headers: dict[str, str], **changes: Any) -> dict[str, Any]:
+    answer = await client.post("/v1/reports", json=report(**changes), headers=headers)
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def test_every_office_that_reported_an_incident_sees_its_alert(client: httpx.AsyncClient, as_: As) -> None:
+    await post(client, as_(VILLAGE, "reporter"), location=HERE)
+    raised = await post(client, as_(NEIGHBOUR, "reporter"), location=HERE, **URGENT)
+    worse = await post(client, as_(VILLAGE, "reporter"), location=HERE, **EXTREME)
+
+    assert worse["alert_id"] == raised["alert_id"]
+    for node in (VILLAGE, NEIGHBOUR, TOWN, CITY):
+        headers = as_(node, "desk")
+        assert (await client.get(f"/v1/alerts/{worse['alert_id']}", headers=headers)).status_code == 200
+        assert len((await client.get("/v1/alerts", headers=headers)).json()["items"]) == 1
+        changes = (await client.get("/v1/alerts/changes", headers=headers)).json()["results"]
+        assert [change["type"] for change in changes] == ["alert.raised", "alert.updated"]
+    for node in (FOURTH, OTHER_TOWN):
+        assert (await client.get("/v1/alerts/changes", headers=as_(node, "desk"))).json()["results"] == []
+
+
+async def test_an_alert_is_seen_in_the_next_town_whose_village_reported_the_incident(
+    client: httpx.AsyncClient, as_: As
+) -> None:
+    first = await post(client, as_(VILLAGE, "reporter"), **URGENT)
+    city = as_(CITY, "desk")
+    await post(client, city, node=FAR_VILLAGE, incident_id=first["incident_id"])
+    start = (await client.get("/v1/alerts", headers=as_(OTHER_TOWN, "desk"))).json()
+
+    far = await post(client, as_(FAR_VILLAGE, "reporter"), incident_id=first["incident_id"], **EXTREME)
+
+    assert [item["id"] for item in start["items"]] == [far["alert_id"]]
+    for node in (OTHER_TOWN, FAR_VILLAGE):
+        page = await client.get("/v1/alerts/changes", params={"since": start["cursor"]}, headers=as_(node, "desk"))
+        assert [change["alert"]["level"] for change in page.json()["results"]] == ["red"]
+    closed = await client.post(f"/v1/alerts/{far['alert_id']}/close", json={"reason": "【演练】水退"}, headers=city)
+    assert closed.status_code == 200
+    page = await client.get("/v1/alerts/changes", params={"since": start["cursor"]}, headers=as_(OTHER_TOWN, "desk"))
+    assert [change["type"] for change in page.json()["results"]] == ["alert.updated", "alert.closed"]
+
+
+async def test_a_moved_villages_incident_is_its_new_towns(client: httpx.AsyncClient, as_: As) -> None:
+    first = await post(client, as_(VILLAGE, "reporter"), location=HERE, **URGENT)
+    moved = await client.patch(f"/v1/nodes/{VILLAGE}", json={"parent": OTHER_TOWN}, headers=as_(CITY, "admin"))
+    assert moved.status_code == 200
+
+    near = await post(client, as_(NEIGHBOUR, "reporter"), location=HERE, **URGENT)
+    named = await post(client, as_(OTHER_TOWN, "desk"), node=VILLAGE, incident_id=first["incident_id"])
+
+    assert near["incident_id"] != first["incident_id"]
+    assert named["incident_id"] == first["incident_id"]
+    assert len((await client.get("/v1/alerts", headers=as_(TOWN, "desk"))).json()["items"]) == 1
+
+
+async def test_a_move_changes_the_etag_of_every_list(client: httpx.AsyncClient, as_: As, app: FastAPI) -> None:
+    alert = (await post(client, as_(VILLAGE, "reporter"), **URGENT))["alert_id"]
+    await client.post(f"/v1/alerts/{alert}/close", json={"reason": "【演练】水退"}, headers=as_(CITY, "desk"))
+    await app.state.heads.refresh()
+    town = as_(TOWN, "desk")
+    closed = await client.get("/v1/alerts?state=closed", headers=town)
+    tag = {"If-None-Match": closed.headers["etag"]}
+    assert (await client.get("/v1/alerts?state=closed", headers=town | tag)).status_code == 304
+
+    await client.patch(f"/v1/nodes/{VILLAGE}", json={"parent": OTHER_TOWN}, headers=as_(CITY, "admin"))
+
+    assert (await client.get("/v1/alerts?state=closed", headers=town | tag)).status_code == 200
+
+
+@pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)
+async def test_several_processes_open_one_incident_for_reports_that_come_at_once(
+    database_url: str, as_: As, clock: ManualClock
+) -> None:
+    settings = Settings(database_url=database_url, database_pool=4)
+    async with AsyncExitStack() as stack:
+        clients = []
+        for _ in range(3):
+            application = await stack.enter_async_context(running(create_app(settings, clock=clock)))
+            transport = httpx.ASGITransport(application)
+            clients.append(
+                await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://beacon.test"))
+            )
+        stored = await asyncio.gather(
+            *(post(client, as_(VILLAGE, "reporter"), **EXTREME) for client in clients for _ in range(12))
+        )
+    database = Database(database_url)
+    incidents = await rows(database, Incident)
+    await database.close()
+
+    assert len({one["incident_id"] for one in stored}) == len(incidents) == 1
+    assert len({one["alert_id"] for one in stored}) == 1
+    assert incidents[0].reports == 36
+
+
+async def test_a_reader_from_the_beginning_is_woken_by_the_first_event(
+    client: httpx.AsyncClient, as_: As, app: FastAPI
+) -> None:
+    await post(client, as_(VILLAGE, "reporter"), **URGENT)
+
+    async with asyncio.timeout(5):
+        await app.state.heads.wait(CITY, beyond=START, seconds=60)
+
+
+async def test_the_poll_of_the_log_survives_whatever_goes_wrong(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = app.state.heads
+    real, failed = heads.refresh, asyncio.Event()
+
+    async def fail() -> None:
+        failed.set()
+        raise RuntimeError
+
+    monkeypatch.setattr(heads, "refresh", fail)
+    async with asyncio.timeout(10):
+        await failed.wait()
+    again = asyncio.Event()
+
+    async def work() -> None:
+        await real()
+        again.set()
+
+    monkeypatch.setattr(heads, "refresh", work)
+    async with asyncio.timeout(10):
+        await again.wait()
+    assert heads.latest(CITY) == START
