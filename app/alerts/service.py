@@ -172,20 +172,21 @@ async def change_scope(
 
 
 async def follow_tree(conn: AsyncConnection, change: TreeChange, now: datetime) -> None:
-    """A tree listener: the log tells of the change, and whose alerts change hands with the node."""
+    """A tree listener: the log tells that a node moved, and that its alerts change hands with it."""
+    if change.kind != "moved" or change.old_parent is None or change.new_parent is None:
+        return
     body = {"code": change.code, "old_parent": change.old_parent, "new_parent": change.new_parent}
-    # Also where no alert is concerned: what a caller may see has changed, and with it every ETag.
-    happened = Event(f"node.{change.kind}", "node", uuid5(NAMESPACE_OID, change.code), 1, change.code, body)
+    # Also where no active alert is concerned: what the two offices see has changed, and with it every ETag.
+    happened = Event("node.moved", "node", uuid5(NAMESPACE_OID, change.code), 1, change.code, body)
     await feed.append(conn, city_id=change.city_id, operations=[[happened]], now=now)
-    if change.kind == "moved" and change.old_parent and change.new_parent:
-        await change_scope(
-            conn,
-            city_id=change.city_id,
-            node_code=change.code,
-            old_parent=change.old_parent,
-            new_parent=change.new_parent,
-            now=now,
-        )
+    await change_scope(
+        conn,
+        city_id=change.city_id,
+        node_code=change.code,
+        old_parent=change.old_parent,
+        new_parent=change.new_parent,
+        now=now,
+    )
 
 
 def _readable(caller: Caller) -> ColumnElement[bool]:

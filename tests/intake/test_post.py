@@ -214,6 +214,7 @@ BAD: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("a NUL in the node", {"node": "a\x00"}, 422, "invalid", "/node"),
     ("a latitude out of range", {"location": {"lat": 91, "lon": 1}}, 422, "invalid", "/location/lat"),
     ("a longitude out of range", {"location": {"lat": 9, "lon": -181}}, 422, "invalid", "/location/lon"),
+    ("a latitude in quotes", {"location": {"lat": "36.9", "lon": 1}}, 422, "invalid", "/location/lat"),
     ("half a location", {"location": {"lat": 9}}, 422, "invalid", "/location/lon"),
     ("a negative figure", {"figures": {"dead": -1}}, 422, "invalid", "/figures/dead"),
     ("a fractional count", {"figures": {"dead": 1.5}}, 422, "invalid", "/figures/dead"),
