@@ -2,6 +2,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -19,6 +20,7 @@ from app.core.serving import serve as run_server
 from app.core.settings import Settings
 from app.demo import command as demo_command
 from app.demo import trial as demo_trial
+from app.evaluation import simulation
 from app.feed.service import new_epoch
 from app.hazards.policy import PolicyError, load_policy
 from app.incidents import service as incidents
@@ -223,6 +225,33 @@ def policy_check(file: Path) -> None:
     except PolicyError as error:
         refuse("\n".join(error.problems))
     print("The policy is sound.")
+
+
+@policy.command("simulate")
+def policy_simulate(
+    file: Path,
+    since: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The first day of the history.")],
+    until: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The last day; now, without it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All of it, for machines.")] = False,
+) -> None:
+    """Replay stored history under the policy in FILE, and print what would have differed. Nothing is changed."""
+    begins = simulation.day_begins(since.date())
+    ends = simulation.day_begins(until.date() + timedelta(days=1)) if until else SystemClock().now()
+    if ends <= begins:
+        refuse("The last day lies before the first: exchange --since and --until.")
+    found = _with_database(
+        lambda database: simulation.simulate(
+            database,
+            policy=load_policy(file),
+            in_force=load_policy(Settings().policy_file),
+            since=begins,
+            until=ends,
+        )
+    )
+    if as_json:
+        print(simulation.as_json(found))
+    else:
+        simulation.show(found, Console())
 
 
 def main() -> None:

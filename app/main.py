@@ -3,28 +3,36 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from fastapi import Depends, FastAPI
 from sqlalchemy import select
+from starlette.datastructures import State
 
 from app.accounts import service as accounts
 from app.accounts.callers import Callers
 from app.accounts.passwords import Passwords
 from app.accounts.routes import router as accounts_router
 from app.accounts.throttle import Throttle
+from app.alerts import engine as alerts_engine
 from app.alerts import service as alerts
 from app.alerts.routes import polled as polled_alerts_router
 from app.alerts.routes import router as alerts_router
+from app.alerts.sightings import Sightings
 from app.core import errors, operations
 from app.core.clock import Clock, SystemClock
-from app.core.database import Database
+from app.core.database import Database, DatabaseAway
 from app.core.gateway import Gateway
 from app.core.queries import no_unknown_query
 from app.core.serving import on_stop
 from app.core.settings import Settings
+from app.core.timers import Job, Timer
+from app.detection import engine as detection_engine
+from app.detection.routes import router as detection_router
 from app.feed import service as feed
 from app.feed.heads import Heads
+from app.feed.service import Advanced
 from app.hazards.policy import load_policy
 from app.hazards.routes import router as hazards_router
 from app.incidents import service as incidents
@@ -40,6 +48,8 @@ log = structlog.get_logger()
 PRUNE_SECONDS = 3600
 STOP_SECONDS = 6
 PRUNE_AFTER_START_SECONDS = 60
+# Timers that a commit may give something to do.
+FOLLOW_LOG = frozenset({"detection"})
 
 DESCRIPTION = """
 Three-tier incident reporting and early warning: villages and towns report what threatens life, health, homes or an
@@ -72,8 +82,10 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
     state.passwords = Passwords()
     state.throttle = Throttle(per_minute=settings.sign_in_attempts_per_minute)
     state.writer = Writer(database, policy, clock)
+    state.sightings = Sightings(clock)
+    state.timers = _timers(state)
     state.tree_listeners = [incidents.follow_tree, alerts.follow_tree]
-    database.listeners += [state.heads.heard, state.callers.heard]
+    database.listeners += [state.heads.heard, state.callers.heard, partial(_wake, state.timers)]
 
     errors.install(app)
     for router in (
@@ -87,10 +99,33 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
         hazards_router,
         reports_router,
         incidents_router,
+        detection_router,
     ):
         app.include_router(router)
     app.add_middleware(Gateway, settings=settings)
     return app
+
+
+def _timers(state: State) -> list[Timer]:
+    """What happens by time, each kind in a task of its own."""
+    database, clock, policy = state.database, state.clock, state.policy
+    jobs: dict[str, Job] = {
+        "alerts": partial(alerts_engine.run_due, database, clock=clock),
+        "detection": partial(detection_engine.run_due, database, policy=policy, clock=clock),
+        "sightings": partial(state.sightings.flush, database),
+    }
+    seconds = state.settings.timers_poll_seconds
+    return [
+        Timer(name, job, clock=clock, poll_seconds=seconds, follows_log=name in FOLLOW_LOG)
+        for name, job in jobs.items()
+    ]
+
+
+def _wake(timers: list[Timer], message: object) -> None:
+    if isinstance(message, Advanced):
+        for timer in timers:
+            if timer.follows_log:
+                timer.wake()
 
 
 @contextlib.asynccontextmanager
@@ -101,8 +136,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     following = asyncio.create_task(state.heads.run())
+    timing = [asyncio.create_task(timer.run()) for timer in state.timers] if state.settings.timers_poll_seconds else []
     tasks = [
         following,
+        *timing,
         asyncio.create_task(_prune(state.database, state.clock, keep=timedelta(days=state.settings.feed_keep_days))),
     ]
     try:
@@ -111,7 +148,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         state.heads.stop()
         await state.writer.stop()
-        await asyncio.wait([following], timeout=STOP_SECONDS)
+        for timer in state.timers:
+            timer.stop()
+        await asyncio.wait([following, *timing], timeout=STOP_SECONDS)
+        with contextlib.suppress(DatabaseAway):
+            await state.sightings.flush(state.database)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

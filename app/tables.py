@@ -3,11 +3,13 @@
 from app.accounts import models as accounts
 from app.alerts import models as alerts
 from app.core.database import Base
+from app.detection import models as detection
+from app.drills import models as drills
 from app.feed import models as feed
 from app.incidents import models as incidents
 from app.nodes import models as nodes
 from app.reports import models as reports
 
-__all__ = ["accounts", "alerts", "feed", "incidents", "metadata", "nodes", "reports"]
+__all__ = ["accounts", "alerts", "detection", "drills", "feed", "incidents", "metadata", "nodes", "reports"]
 
 metadata = Base.metadata

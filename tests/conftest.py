@@ -149,7 +149,10 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def settings(database_url: str) -> Settings:
-    return Settings(database_url=database_url, database_pool=5, feed_poll_seconds=0.2, log_level="error")
+    # Tests run the timers' jobs themselves.
+    return Settings(
+        database_url=database_url, database_pool=5, feed_poll_seconds=0.2, timers_poll_seconds=0, log_level="error"
+    )
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database import Base, Json, UtcDateTime
+from app.nodes.models import TIER_CHECK
 
 
 class Alert(Base):
@@ -33,8 +34,15 @@ class Alert(Base):
     acknowledged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     close_reason: Mapped[str | None] = mapped_column(Text)
+    until: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="the acknowledgement lasts until then")
     escalation_step: Mapped[int] = mapped_column(default=0)
     escalation_next_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    escalation_from: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="what the steps' delays count from")
+    policy: Mapped[dict[str, Any] | None] = mapped_column(Json, comment="the policy it was raised under")
+    drill_id: Mapped[UUID | None] = mapped_column(comment="none: it is real")
+    origin: Mapped[str] = mapped_column(
+        String(10), default="reports", server_default="reports", comment="reports, silence or detection"
+    )
 
     __table_args__ = (
         ForeignKeyConstraint(["city_id", "incident_id"], ["incidents.city_id", "incidents.id"]),
@@ -50,4 +58,42 @@ class Alert(Base):
             sqlite_where=text("state <> 'closed'"),
         ),
         Index(None, "city_id", "state", "raised_at"),
+        Index(None, "city_id", "escalation_next_at"),
+        Index(None, "city_id", "until"),
+    )
+
+
+class AlertStep(Base):
+    """One step in an alert's life, kept for good: the timeline, and what the ledger counts from."""
+
+    __tablename__ = "alert_steps"
+
+    city_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    alert_id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, comment="of the alert, with this step")
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    type: Mapped[str] = mapped_column(String(32), comment="as in the log: alert.acknowledged ...")
+    node_code: Mapped[str | None] = mapped_column(ForeignKey("nodes.code"), comment="who acted; none: a rule")
+    tier: Mapped[str | None] = mapped_column(String(8), comment="that office's")
+    step: Mapped[int] = mapped_column(comment="of the escalation, after this")
+    text: Mapped[str] = mapped_column(Text)
+    text_zh: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (ForeignKeyConstraint(["city_id", "alert_id"], ["alerts.city_id", "alerts.id"]),)
+
+
+class AlertSighting(Base):
+    """When a version of an alert was first carried by an answer to an office of a tier."""
+
+    __tablename__ = "alert_sightings"
+
+    city_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    alert_id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    tier: Mapped[str] = mapped_column(String(8), primary_key=True)
+    carried_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        ForeignKeyConstraint(["city_id", "alert_id"], ["alerts.city_id", "alerts.id"]),
+        CheckConstraint(TIER_CHECK, name="tier"),
     )

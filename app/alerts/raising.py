@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from app.alerts import escalation
 from app.hazards.cap import Level
 
 
@@ -31,10 +32,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The levels that raise an alert, and how long each may go unacknowledged."""
+    """The levels that raise an alert, and the policy that it then keeps: app.hazards.policy, `snapshot`."""
 
     levels: frozenset[Level]
-    due: Mapping[Level, timedelta]
+    snapshot: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,13 @@ def next_alert(
     reports: int,
     rules: Rules,
     now: datetime,
+    drill_id: UUID | None = None,
+    origin: str = "reports",
 ) -> Change | None:
     """The active alert after these reports: raised, raised again, or with one more report; None: no alert.
 
     A level is never lowered. A worse report on an acknowledged alert raises it again: whoever owns it
-    took on something smaller.
+    took on something smaller. On one that is raised it begins the steps of the worse level.
     """
     gravest = max(said, key=lambda one: one.level.rank)
     if current is None:
@@ -83,13 +86,15 @@ def next_alert(
                 "reasons": list(gravest.reasons),
                 "reports": reports,
                 "raised_at": now,
-                "due_at": now + rules.due[gravest.level],
                 "owner": None,
                 "acknowledged_at": None,
+                "until": None,
                 "closed_at": None,
                 "close_reason": None,
-                "escalation_step": 0,
-                "escalation_next_at": None,
+                "policy": rules.snapshot,
+                "drill_id": drill_id,
+                "origin": origin,
+                **escalation.begin(rules.snapshot, str(gravest.level), now),
             },
             "alert.raised",
         )
@@ -98,20 +103,12 @@ def next_alert(
     if gravest.level.rank <= was.rank:
         return Change(row, "alert.updated")
     row |= {"level": str(gravest.level), "headline": gravest.headline, "reasons": list(gravest.reasons)}
-    due = now + rules.due[gravest.level]
+    # An alert from before policies were kept takes the one in force.
+    row["policy"] = row["policy"] or rules.snapshot
     if current["state"] == "acknowledged":
-        worse = {
-            "rule": "alert.rearmed",
-            "text": f"Raised again: {gravest.level.en} after {was.en} was acknowledged.",
-            "text_zh": f"重新触发：{was.zh}确认后升为{gravest.level.zh}。",
-        }
-        row |= {
-            "state": "raised",
-            "owner": None,
-            "acknowledged_at": None,
-            "due_at": due,
-            "reasons": [worse, *gravest.reasons],
-        }
+        row |= escalation.unowned(row, now)
+        row["reasons"] = [escalation.raised_again(was, gravest.level), *gravest.reasons]
         return Change(row, "alert.rearmed")
-    row["due_at"] = min(due, current["due_at"]) if current["due_at"] else due
-    return Change(row, "alert.updated")
+    row |= escalation.begin(row["policy"], row["level"], now)
+    row["due_at"] = min(row["due_at"], current["due_at"]) if current["due_at"] else row["due_at"]
+    return Change(row, "alert.upgraded")

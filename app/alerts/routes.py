@@ -1,16 +1,27 @@
 from collections.abc import AsyncIterable
+from datetime import timedelta
 from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from app.alerts import service, streaming
-from app.alerts.views import AlertChanges, AlertList, AlertView, CloseAlert
+from app.alerts import acting, service, streaming
+from app.alerts.views import (
+    AcknowledgeAlert,
+    AlertActed,
+    AlertChanges,
+    AlertList,
+    AlertView,
+    CloseAlert,
+    NoteAlert,
+    Timeline,
+)
 from app.core.caller import Caller, may
-from app.core.database import Reading, Snapshot, Writing, database_of
+from app.core.database import Snapshot, Writing, database_of
 from app.core.paging import Cursor, Limit
 from app.core.texts import clean
+from app.drills.scope import DrillId
 from app.feed import cursors
 from app.feed.heads import heads_of
 from app.feed.polled import CACHE, PolledRoute, etag_of
@@ -34,11 +45,15 @@ async def list_alerts(
         Literal["raised", "acknowledged", "closed"] | None, Query(description="Without it: all that are not closed.")
     ] = None,
     level: Level | None = None,
+    drill: DrillId = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> AlertList:
     """Alerts of the caller's subtree, the last raised first. Poll it with If-None-Match, or follow the changes."""
-    found = await service.list_alerts(conn, caller=caller, state=state, level=level, limit=limit, cursor=cursor)
+    found = await service.list_alerts(
+        conn, caller=caller, state=state, level=level, drill_id=drill, limit=limit, cursor=cursor
+    )
+    request.app.state.sightings.carried(caller, ((item.id, item.version) for item in found.items))
     response.headers.update({**CACHE, "ETag": etag_of(request, caller, found.head.position)})
     return AlertList(
         items=found.items,
@@ -57,11 +72,19 @@ async def follow_changes(
     since: Since = None,
     limit: Limit = 100,
     wait: Annotated[float, Query(ge=0, le=30, description="Seconds to wait for something to happen.")] = 0,
+    drill: DrillId = None,
 ) -> AlertChanges:
     """What happened to alerts after a cursor, in order, at least once."""
     response.headers["Cache-Control"] = "private, no-store"
     return await streaming.changes(
-        database_of(request), heads_of(request), caller=caller, since=since, limit=limit, wait=wait
+        database_of(request),
+        heads_of(request),
+        request.app.state.sightings,
+        caller=caller,
+        since=since,
+        limit=limit,
+        wait=wait,
+        drill_id=drill,
     )
 
 
@@ -70,15 +93,18 @@ async def _first_changes(
     caller: Reader,
     since: Since = None,
     last_event_id: Annotated[str | None, Header(max_length=512, description="Overrides `since`.")] = None,
+    drill: DrillId = None,
 ) -> AlertChanges:
     # Before the answer begins, so that a wrong or expired cursor still gets its status.
     return await streaming.changes(
         database_of(request),
         heads_of(request),
+        request.app.state.sightings,
         caller=caller,
         since=last_event_id or since,
         limit=streaming.STREAM_LIMIT,
         wait=0,
+        drill_id=drill,
     )
 
 
@@ -87,26 +113,70 @@ async def stream_changes(
     request: Request,
     caller: Reader,
     first: Annotated[AlertChanges, Depends(_first_changes)],
+    drill: DrillId = None,
 ) -> AsyncIterable[ServerSentEvent]:
     """The same as server-sent events; a `heartbeat` event tells that nothing happened."""
-    async for sent in streaming.stream(request, caller=caller, first=first):
+    async for sent in streaming.stream(request, caller=caller, first=first, drill_id=drill):
         yield sent
 
 
 @router.get("/{alert_id}")
-async def get_alert(caller: Reader, conn: Reading, alert_id: UUID) -> AlertView:
-    """One alert."""
-    return await service.get(conn, caller=caller, alert_id=alert_id)
+async def get_alert(request: Request, caller: Reader, alert_id: UUID) -> AlertView:
+    """One alert. Read by a person at a desk that holds its reports, they are opened there."""
+    return await service.open_alert(
+        database_of(request), caller=caller, alert_id=alert_id, now=request.app.state.clock.now()
+    )
+
+
+@router.get("/{alert_id}/timeline")
+async def get_timeline(caller: Reader, conn: Snapshot, alert_id: UUID) -> Timeline:
+    """What happened to the alert, step by step, each with its reason in words."""
+    return Timeline(items=await service.timeline(conn, caller=caller, alert_id=alert_id))
 
 
 @router.post("/{alert_id}/acknowledge")
-async def acknowledge_alert(request: Request, caller: Actor, conn: Writing, alert_id: UUID) -> AlertView:
-    """Take the alert on: 409 tells who was first; a closed alert stays as it is."""
-    return await service.acknowledge(conn, caller=caller, alert_id=alert_id, now=request.app.state.clock.now())
+async def acknowledge_alert(
+    request: Request, caller: Actor, conn: Writing, alert_id: UUID, body: AcknowledgeAlert | None = None
+) -> AlertActed:
+    """Take the alert on, until it is closed or until a time: 409 tells who was first."""
+    state = request.app.state
+    return await acting.acknowledge(
+        conn,
+        caller=caller,
+        alert_id=alert_id,
+        until=body.until if body else None,
+        longest=timedelta(hours=state.policy.escalation.longest_until_hours),
+        now=state.clock.now(),
+    )
+
+
+@router.post("/{alert_id}/release")
+async def release_alert(
+    request: Request, caller: Actor, conn: Writing, alert_id: UUID, body: NoteAlert | None = None
+) -> AlertActed:
+    """Hand the alert back: it is raised again. Its owner may, and an office above the owner's."""
+    return await acting.release(
+        conn, caller=caller, alert_id=alert_id, note=_note(body), now=request.app.state.clock.now()
+    )
+
+
+@router.post("/{alert_id}/escalate")
+async def escalate_alert(
+    request: Request, caller: Actor, conn: Writing, alert_id: UUID, body: NoteAlert | None = None
+) -> AlertActed:
+    """Send the alert one step up, at once."""
+    return await acting.escalate(
+        conn, caller=caller, alert_id=alert_id, note=_note(body), now=request.app.state.clock.now()
+    )
 
 
 @router.post("/{alert_id}/close")
-async def close_alert(request: Request, caller: Actor, conn: Writing, alert_id: UUID, body: CloseAlert) -> AlertView:
-    """End the alert, with the reason; a closed alert stays as it is."""
+async def close_alert(request: Request, caller: Actor, conn: Writing, alert_id: UUID, body: CloseAlert) -> AlertActed:
+    """End the alert, with the reason."""
     reason, _ = clean(body.reason, pointer="/reason", required=True)
-    return await service.close(conn, caller=caller, alert_id=alert_id, reason=reason, now=request.app.state.clock.now())
+    return await acting.close(conn, caller=caller, alert_id=alert_id, reason=reason, now=request.app.state.clock.now())
+
+
+def _note(body: NoteAlert | None) -> str:
+    note, _ = clean(body.note if body else "", pointer="/note", multiline=False)
+    return note

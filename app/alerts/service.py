@@ -5,26 +5,28 @@ from functools import cache
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
 
-from sqlalchemy import ColumnElement, bindparam, exists, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, bindparam, exists, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.alerts.models import Alert
-from app.alerts.views import AlertView, alert_view
+from app.alerts.models import Alert, AlertStep
+from app.alerts.views import AlertView, StepView, alert_view, raised_step, step_view
 from app.core import paging, problems
 from app.core.caller import Caller
-from app.core.database import among, upsert_versions
+from app.core.database import Database, among, upsert_versions
 from app.core.errors import Problem
+from app.drills.scope import of_drill
 from app.feed import service as feed
 from app.feed.service import Event, Head
 from app.nodes.scope import visible
 from app.nodes.service import TreeChange
+from app.reports import custody
 from app.reports.models import Report
 
 Row = Mapping[str, Any]
 
 TOPIC = "alert"
 
-_COLUMNS = list(Alert.__table__.columns)
+COLUMNS = list(Alert.__table__.columns)
 _CHANGING = (
     "nodes",
     "version",
@@ -36,6 +38,11 @@ _CHANGING = (
     "due_at",
     "owner",
     "acknowledged_at",
+    "until",
+    "escalation_step",
+    "escalation_next_at",
+    "escalation_from",
+    "policy",
 )
 
 
@@ -58,6 +65,7 @@ def event(kind: str, row: Row, *, node_code: str | None = None) -> Event:
         node_code=node_code or row["node_code"],
         also=() if node_code else tuple(node for node in row["nodes"] if node != row["node_code"]),
         body=alert_view(row).model_dump(mode="json"),
+        drill_id=row["drill_id"],
     )
 
 
@@ -69,7 +77,7 @@ async def active(conn: AsyncConnection, *, city_id: str, incidents: Collection[U
 
 @cache
 def _active(dialect: str) -> Any:
-    return select(*_COLUMNS).where(
+    return select(*COLUMNS).where(
         Alert.city_id == bindparam("city_id"),
         among(dialect, Alert.incident_id, "incidents"),
         Alert.state != "closed",
@@ -82,14 +90,21 @@ async def store(conn: AsyncConnection, rows: Sequence[Row]) -> None:
 
 
 async def list_alerts(
-    conn: AsyncConnection, *, caller: Caller, state: str | None, level: str | None, limit: int, cursor: str | None
+    conn: AsyncConnection,
+    *,
+    caller: Caller,
+    state: str | None,
+    level: str | None,
+    drill_id: UUID | None,
+    limit: int,
+    cursor: str | None,
 ) -> Listed:
     """Alerts of the caller's subtree, the last raised first; without `state`, those that are not closed.
 
-    `conn` must read one snapshot.
+    Real ones, or one drill's. `conn` must read one snapshot.
     """
     head = await feed.head(conn, city_id=caller.city_id)
-    query = select(*_COLUMNS).where(_readable(caller))
+    query = select(*COLUMNS).where(readable(caller), of_drill(Alert, drill_id))
     query = query.where(Alert.state == state) if state else query.where(Alert.state != "closed")
     if level:
         query = query.where(Alert.level == level)
@@ -105,47 +120,34 @@ async def list_alerts(
 
 async def get(conn: AsyncConnection, *, caller: Caller, alert_id: UUID) -> AlertView:
     """One alert the caller may see; a Problem (404) otherwise."""
-    return alert_view(await _row(conn, caller=caller, alert_id=alert_id))
+    row = (await conn.execute(select(*COLUMNS).where(readable(caller), Alert.id == alert_id))).one_or_none()
+    if row is None:
+        raise Problem(problems.NOT_FOUND)
+    return alert_view(row._asdict())
 
 
-async def acknowledge(conn: AsyncConnection, *, caller: Caller, alert_id: UUID, now: datetime) -> AlertView:
-    """Take the alert on. Again by the same sign-in, or on a closed alert, it changes nothing and shows so.
-
-    A Problem (409) tells who was first when another sign-in owns it.
-    """
-    row = await _row(conn, caller=caller, alert_id=alert_id, lock=True)
-    owner = row["owner"]
-    if row["state"] == "closed" or (owner and owner["by"] == _sign_in(caller)):
-        return alert_view(row)
-    if owner:
-        raise Problem(
-            problems.ALERT_OWNED,
-            owner=f"{owner['label']} ({owner['node']})",
-            at=owner["at"],
-            extra={"owner": {key: value for key, value in owner.items() if key != "by"}},
+async def open_alert(database: Database, *, caller: Caller, alert_id: UUID, now: datetime) -> AlertView:
+    """`get`; and where a person at a desk reads it that holds its reports unopened, they are opened there."""
+    async with database.reading() as conn:
+        found = await get(conn, caller=caller, alert_id=alert_id)
+        is_news = custody.opens(caller) and await custody.unopened(
+            conn, city_id=caller.city_id, node_code=caller.node, alert_id=alert_id
         )
-    taken = {"node": caller.node, "label": caller.label, "at": now.isoformat(), "by": _sign_in(caller)}
-    return await _change(
-        conn,
-        row,
-        {"state": "acknowledged", "owner": taken, "acknowledged_at": now, "due_at": None},
-        kind="alert.acknowledged",
-        now=now,
-    )
+    if is_news:
+        async with database.writing() as conn:
+            await custody.open_alert(conn, city_id=caller.city_id, node_code=caller.node, alert_id=alert_id, now=now)
+    return found
 
 
-async def close(conn: AsyncConnection, *, caller: Caller, alert_id: UUID, reason: str, now: datetime) -> AlertView:
-    """End the alert, with the reason. On a closed alert it changes nothing and shows so."""
-    row = await _row(conn, caller=caller, alert_id=alert_id, lock=True)
-    if row["state"] == "closed":
-        return alert_view(row)
-    return await _change(
-        conn,
-        row,
-        {"state": "closed", "closed_at": now, "close_reason": reason, "due_at": None, "escalation_next_at": None},
-        kind="alert.closed",
-        now=now,
+async def timeline(conn: AsyncConnection, *, caller: Caller, alert_id: UUID) -> list[StepView]:
+    """What happened to an alert, from its raising on; a Problem (404) when the caller may not see it."""
+    alert = await get(conn, caller=caller, alert_id=alert_id)
+    rows = await conn.execute(
+        select(*AlertStep.__table__.columns)
+        .where(AlertStep.city_id == caller.city_id, AlertStep.alert_id == alert_id)
+        .order_by(AlertStep.version)
     )
+    return [raised_step(alert), *(step_view(row._asdict()) for row in rows)]
 
 
 async def change_scope(
@@ -154,7 +156,7 @@ async def change_scope(
     """A node moved: its old parent is told that the node's active alerts left its scope, the new one that they came."""
     rows = (
         await conn.execute(
-            select(*_COLUMNS)
+            select(*COLUMNS)
             .where(Alert.city_id == city_id, Alert.node_code == node_code, Alert.state != "closed")
             .order_by(Alert.id)
             .with_for_update()
@@ -189,7 +191,7 @@ async def follow_tree(conn: AsyncConnection, change: TreeChange, now: datetime) 
     )
 
 
-def _readable(caller: Caller) -> ColumnElement[bool]:
+def readable(caller: Caller) -> ColumnElement[bool]:
     """An alert is seen where it was raised, and wherever one of its incident's reports came from."""
     own = visible(caller, Alert)
     if caller.tier == "city":
@@ -198,27 +200,3 @@ def _readable(caller: Caller) -> ColumnElement[bool]:
         Report.city_id == Alert.city_id, Report.incident_id == Alert.incident_id, visible(caller, Report)
     )
     return or_(own, told)
-
-
-def _sign_in(caller: Caller) -> str:
-    # Two sign-ins of one node may be called alike.
-    return str(caller.account_id or caller.key_id)
-
-
-async def _row(conn: AsyncConnection, *, caller: Caller, alert_id: UUID, lock: bool = False) -> Row:
-    query = select(*_COLUMNS).where(_readable(caller), Alert.id == alert_id)
-    row = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
-    if row is None:
-        raise Problem(problems.NOT_FOUND)
-    return row._asdict()
-
-
-async def _change(conn: AsyncConnection, row: Row, changes: dict[str, Any], *, kind: str, now: datetime) -> AlertView:
-    changed = {**row, **changes, "version": row["version"] + 1}
-    await conn.execute(
-        update(Alert)
-        .where(Alert.city_id == row["city_id"], Alert.id == row["id"])
-        .values(**changes, version=changed["version"])
-    )
-    await feed.append(conn, city_id=row["city_id"], operations=[[event(kind, changed)]], now=now)
-    return alert_view(changed)

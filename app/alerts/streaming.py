@@ -1,11 +1,13 @@
 """The city log as a reader of alerts sees it: by polling, or as an open stream."""
 
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 from fastapi import Request
 from fastapi.sse import ServerSentEvent
 
 from app.alerts.service import TOPIC
+from app.alerts.sightings import Sightings
 from app.alerts.views import AlertChange, AlertChanges, AlertView
 from app.core.caller import Caller, current_caller
 from app.core.database import Database, DatabaseAway, database_of
@@ -20,7 +22,15 @@ RETRY_MS = 3000
 
 
 async def changes(
-    database: Database, heads: Heads, *, caller: Caller, since: str | None, limit: int, wait: float
+    database: Database,
+    heads: Heads,
+    sightings: Sightings,
+    *,
+    caller: Caller,
+    since: str | None,
+    limit: int,
+    wait: float,
+    drill_id: UUID | None = None,
 ) -> AlertChanges:
     """What happened to the caller's alerts after `since`; Problems for a wrong (400) or old (410) cursor."""
     found = await follow(
@@ -32,7 +42,9 @@ async def changes(
         since=cursors.decode(since) if since else cursors.START,
         limit=limit,
         wait=wait,
+        drill_id=drill_id,
     )
+    sightings.carried(caller, ((UUID(entry.body["id"]), entry.body["version"]) for entry in found.entries))
     return AlertChanges(
         results=[
             AlertChange(
@@ -48,7 +60,9 @@ async def changes(
     )
 
 
-async def stream(request: Request, *, caller: Caller, first: AlertChanges) -> AsyncIterator[ServerSentEvent]:
+async def stream(
+    request: Request, *, caller: Caller, first: AlertChanges, drill_id: UUID | None
+) -> AsyncIterator[ServerSentEvent]:
     """Events from `first` on, until the client goes, the server stops, or the sign-in or the cursor expires.
 
     Every event's id is the cursor to go on from.
@@ -69,9 +83,11 @@ async def stream(request: Request, *, caller: Caller, first: AlertChanges) -> As
             found = await changes(
                 database,
                 heads,
+                state.sightings,
                 caller=caller,
                 since=found.cursor,
                 limit=STREAM_LIMIT,
+                drill_id=drill_id,
                 wait=0 if found.pending else state.settings.stream_ping_seconds,
             )
         except Problem as problem:

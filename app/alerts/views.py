@@ -5,6 +5,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.alerts.escalation import plan, targets
+from app.core.times import Time
 from app.reports.views import Reason
 
 
@@ -20,15 +22,17 @@ class Owner(BaseModel):
     """The office that took the alert on, and its sign-in."""
 
     node: str
+    name: str | None = None
     label: str
     at: datetime
 
 
 class Escalation(BaseModel):
-    """The alert's place in its escalation."""
+    """The alert's place in its escalation, by the policy it was raised under."""
 
-    step: int
+    step: int = Field(description="the last step reached, repeats counted on")
     next_at: datetime | None
+    to: list[str] = Field(default_factory=list, description="whom that step puts it before")
 
 
 class AlertView(BaseModel):
@@ -53,9 +57,12 @@ class AlertView(BaseModel):
                 "raised_at": "2018-08-19T20:12:03Z",
                 "due_at": "2018-08-19T20:17:03Z",
                 "owner": None,
-                "escalation": {"step": 0, "next_at": None},
+                "until": None,
+                "escalation": {"step": 1, "next_at": "2018-08-19T20:17:03Z", "to": ["town.desk", "city.desk"]},
                 "reports": 1,
                 "close_reason": None,
+                "origin": "reports",
+                "drill_id": None,
             }
         }
     )
@@ -72,9 +79,46 @@ class AlertView(BaseModel):
     raised_at: datetime
     due_at: datetime | None = Field(description="to be acknowledged by")
     owner: Owner | None
+    until: datetime | None = Field(None, description="the acknowledgement lasts until then; none: until it is closed")
     escalation: Escalation
     reports: int
     close_reason: str | None
+    origin: str = Field("reports", description="reports, or what a machine found: silence, detection")
+    drill_id: UUID | None = Field(None, description="the drill it belongs to; none: it is real")
+
+
+class Notice(BaseModel):
+    """Why an act changed nothing."""
+
+    code: str
+    text: str
+    text_zh: str
+
+
+class AlertActed(AlertView):
+    """The alert after the act; when the act changed nothing, `notice` says why."""
+
+    applied: bool
+    notice: Notice | None
+
+
+class StepView(BaseModel):
+    """One step in the alert's life."""
+
+    version: int
+    at: datetime
+    type: str
+    node: str | None = Field(description="the office that acted; none: a rule did")
+    tier: str | None
+    step: int = Field(description="of the escalation, after this")
+    text: str
+    text_zh: str
+
+
+class Timeline(BaseModel):
+    """What happened to an alert, in order, from its raising on."""
+
+    items: list[StepView]
 
 
 class AlertList(BaseModel):
@@ -104,6 +148,22 @@ class AlertChanges(BaseModel):
     pending: int
 
 
+class AcknowledgeAlert(BaseModel):
+    """How long the alert is taken on for; without `until`, until it is closed."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"until": "2018-08-19T20:42:00Z"}})
+
+    until: Time | None = None
+
+
+class NoteAlert(BaseModel):
+    """A word to those who see the alert next."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"note": "【演练】冲锋舟不足，请市里支援"}})
+
+    note: str = Field("", max_length=200)
+
+
 class CloseAlert(BaseModel):
     """Why the alert is over."""
 
@@ -116,20 +176,56 @@ class CloseAlert(BaseModel):
 
 def alert_view(row: Mapping[str, Any]) -> AlertView:
     """A row of `alerts` as the wire and the feed show it."""
-    return AlertView.model_construct(
-        id=row["id"],
-        version=row["version"],
-        level=row["level"],
-        state=row["state"],
-        incident_id=row["incident_id"],
-        node=AlertNode.model_construct(code=row["node_code"], name=row["node_name"], path=row["path"]),
-        hazard=row["hazard"],
-        headline=row["headline"],
-        reasons=[Reason.model_construct(**reason) for reason in row["reasons"]],
-        raised_at=row["raised_at"],
-        due_at=row["due_at"],
-        owner=Owner.model_validate(row["owner"]) if row["owner"] else None,
-        escalation=Escalation.model_construct(step=row["escalation_step"], next_at=row["escalation_next_at"]),
-        reports=row["reports"],
-        close_reason=row["close_reason"],
+    return AlertView.model_construct(**_fields(row))
+
+
+def alert_acted(row: Mapping[str, Any], notice: Notice | None = None) -> AlertActed:
+    """A row of `alerts` as the answer to an act; with a notice, nothing was changed."""
+    return AlertActed.model_construct(**_fields(row), applied=notice is None, notice=notice)
+
+
+def step_view(row: Mapping[str, Any]) -> StepView:
+    """A row of `alert_steps` as the wire shows it."""
+    return StepView(node=row["node_code"], **{name: row[name] for name in StepView.model_fields if name != "node"})
+
+
+def raised_step(alert: AlertView) -> StepView:
+    """How every timeline begins: the alert's own row tells it."""
+    return StepView(
+        version=1,
+        at=alert.raised_at,
+        type="alert.raised",
+        node=None,
+        tier=None,
+        step=1,
+        text="The alert was raised.",
+        text_zh="警报已触发。",
     )
+
+
+def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    found = plan(row["policy"], row["level"])
+    return {
+        "id": row["id"],
+        "version": row["version"],
+        "level": row["level"],
+        "state": row["state"],
+        "incident_id": row["incident_id"],
+        "node": AlertNode.model_construct(code=row["node_code"], name=row["node_name"], path=row["path"]),
+        "hazard": row["hazard"],
+        "headline": row["headline"],
+        "reasons": [Reason.model_construct(**reason) for reason in row["reasons"]],
+        "raised_at": row["raised_at"],
+        "due_at": row["due_at"],
+        "owner": Owner.model_validate(row["owner"]) if row["owner"] else None,
+        "until": row["until"],
+        "escalation": Escalation.model_construct(
+            step=row["escalation_step"],
+            next_at=row["escalation_next_at"],
+            to=list(targets(found, row["escalation_step"])),
+        ),
+        "reports": row["reports"],
+        "close_reason": row["close_reason"],
+        "origin": row["origin"],
+        "drill_id": row["drill_id"],
+    }

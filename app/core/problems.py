@@ -147,6 +147,7 @@ HAZARD_UNKNOWN = Kind(
 INCIDENT_UNKNOWN = Kind(
     "incident_unknown", 422, "There is no incident {incident} that you may see.", "没有您可见的事件 {incident}。"
 )
+DRILL_UNKNOWN = Kind("drill_unknown", 422, "There is no drill {drill} for this office.", "该单位没有参加演练 {drill}。")
 OBSERVED_IN_FUTURE = Kind(
     "observed_in_future",
     422,
@@ -173,3 +174,9 @@ TEXT_BLANK = Kind("text_blank", 422, "The text is blank. Say something.", "文�
 
 # Alerts
 ALERT_OWNED = Kind("alert_owned", 409, "{owner} acknowledged this alert at {at}.", "{owner} 已于 {at} 确认此警报。")
+UNTIL_WRONG = Kind(
+    "until_wrong",
+    422,
+    "until must lie ahead, at most {hours} hours. Choose another time.",
+    "until 须晚于当前时间且不超过 {hours} 小时，请另选时间。",
+)

@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     import_limit_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="Largest CSV of nodes.")
     feed_keep_days: int = Field(30, ge=1, description="Days the city log is kept for cursors; older ones get 410.")
     feed_poll_seconds: float = Field(1.0, gt=0, le=60, description="The slow poll of the city log under the wake-ups.")
+    timers_poll_seconds: float = Field(
+        1.0, ge=0, le=60, description="How late a deadline may be noticed; 0: this process runs no timers."
+    )
     stream_ping_seconds: float = Field(15.0, gt=0, description="Heartbeat of open event streams.")
     metrics_from: str = Field(
         "127.0.0.0/8,::1/128", description="Networks that may read /metrics, separated by commas; others get 404."

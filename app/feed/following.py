@@ -1,5 +1,6 @@
 import time
 from collections.abc import Callable
+from uuid import UUID
 
 from sqlalchemy import ColumnElement
 
@@ -20,11 +21,13 @@ async def follow(
     since: Position,
     limit: int,
     wait: float,
+    drill_id: UUID | None = None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Entries:
     """The entries after `since`; when there are none, wait up to `wait` seconds for one.
 
-    The answer's position is advanced also when nothing matched. No connection is held while waiting.
+    Of what is real, or of one drill. The answer's position is advanced also when nothing matched. No connection is
+    held while waiting.
     """
     until = monotonic() + wait
     while True:
@@ -32,7 +35,9 @@ async def follow(
             found = Entries((), since, 0)
         else:
             async with database.reading() as conn:
-                found = await service.read(conn, city_id=city_id, topic=topic, within=within, since=since, limit=limit)
+                found = await service.read(
+                    conn, city_id=city_id, topic=topic, within=within, since=since, limit=limit, drill_id=drill_id
+                )
         left = until - monotonic()
         if found.entries or left <= 0 or heads.stopping:
             return found

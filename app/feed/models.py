@@ -37,6 +37,7 @@ class FeedEvent(Base):
     version: Mapped[int]
     node_code: Mapped[str] = mapped_column(ForeignKey("nodes.code"), comment="the office whose subtree sees it")
     body: Mapped[dict[str, Any]] = mapped_column(Json, comment="the subject as it was then, without any person")
+    drill_id: Mapped[UUID | None] = mapped_column(comment="none: it is real")
 
     __table_args__ = (Index(None, "city_id", "at"),)
 

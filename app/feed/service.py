@@ -35,6 +35,7 @@ class Event:
     node_code: str
     body: dict[str, Any]
     also: tuple[str, ...] = ()
+    drill_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ async def append(
                     "version": event.version,
                     "node_code": event.node_code,
                     "body": event.body,
+                    "drill_id": event.drill_id,
                 }
             )
     await conn.execute(_INSERT, rows)
@@ -152,17 +154,22 @@ async def read(
     within: ColumnElement[bool],
     since: Position,
     limit: int,
+    drill_id: UUID | None = None,
 ) -> Entries:
     """The entries after `since` in order, about `limit` of them, cut only between operations.
+
+    Of what is real, or of one drill.
 
     One statement, so that the entries and the end of the log are of one moment. A Problem (410) when
     `since` is older than what is kept or of another epoch: nothing is ever skipped silently.
     """
+    of_drill = FeedEvent.drill_id.is_(None) if drill_id is None else FeedEvent.drill_id == drill_id
     wanted = and_(
         FeedEvent.city_id == FeedHead.city_id,
         FeedEvent.city_id == city_id,
         FeedEvent.seq > since.seq,
         FeedEvent.topic == topic,
+        of_drill,
         within,
     )
     rows = (
@@ -211,7 +218,13 @@ async def read(
             await conn.execute(
                 select(func.count())
                 .select_from(FeedEvent)
-                .where(FeedEvent.city_id == city_id, FeedEvent.seq > ends_at, FeedEvent.topic == topic, within)
+                .where(
+                    FeedEvent.city_id == city_id,
+                    FeedEvent.seq > ends_at,
+                    FeedEvent.topic == topic,
+                    of_drill,
+                    within,
+                )
             )
         ).scalar_one()
     entries = tuple(Entry(Position(epoch, row.seq), row.at, row.type, row.body) for row in rows)

@@ -1,6 +1,6 @@
 import tomllib
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -10,9 +10,16 @@ from pydantic import Field, ValidationError, model_validator
 
 from app.hazards.cap import CERTAINTIES, RISING, SEVERITIES, URGENCIES, Certainty, Level, Severity, Urgency
 from app.hazards.catalogue import HAZARDS
+from app.hazards.detection import DetectionPolicy
+from app.hazards.duty import DutyPeriod
+from app.hazards.escalation import EscalationPolicy
 from app.hazards.rules import Part, Rule
+from app.hazards.silence import RollCallsPolicy, SilencePolicy
 
 DEFAULT = Path(__file__).with_name("policy.toml")
+
+# A policy written before these existed says nothing of them: then the packaged ones hold.
+LATER_SECTIONS = ("escalation", "rollcalls", "silence", "detection")
 
 Minutes = Annotated[int, Field(ge=1, le=60 * 24 * 30, strict=True)]
 Hours = Annotated[float, Field(gt=0, le=24 * 30, strict=True)]
@@ -138,6 +145,40 @@ class Policy(Part):
     alerts: AlertsPolicy
     custody: CustodyPolicy
     incidents: IncidentsPolicy
+    escalation: EscalationPolicy
+    rollcalls: RollCallsPolicy
+    silence: SilencePolicy
+    detection: DetectionPolicy
+    duty: tuple[DutyPeriod, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> "Policy":
+        names = [period.name for period in self.duty]
+        if len(set(names)) < len(names):
+            raise ValueError("two duty periods have one name; rename one")
+        return self
+
+    def duty_on(self, day: date) -> tuple[DutyPeriod, ...]:
+        """The duty periods that hold on a day."""
+        return tuple(period for period in self.duty if period.holds(day))
+
+    def in_duty(self, day: date) -> bool:
+        """Whether any duty period holds on a day."""
+        return bool(self.duty_on(day))
+
+    def tempo(self, day: date) -> float:
+        """What every time allowed is multiplied by on a day: 1, or less in a duty period."""
+        return min((period.factor for period in self.duty_on(day)), default=1.0)
+
+    def snapshot(self, tempo: float) -> dict[str, Any]:
+        """What an alert keeps of the policy it is raised under: by level, seconds to acknowledge and the steps."""
+        return {
+            str(level): {
+                "due_s": self.alerts.due(level).total_seconds() * tempo,
+                **self.escalation.snapshot(level, tempo),
+            }
+            for level in RISING[1:]
+        }
 
 
 def _need_every_level(minutes: Mapping[Level, int]) -> None:
@@ -153,7 +194,10 @@ def _need_rising(line: str, levels: Mapping[Any, Level]) -> None:
 
 
 def load_policy(path: Path | None) -> Policy:
-    """The policy in a TOML file, the packaged one for None; PolicyError says what is wrong with it."""
+    """The policy in a TOML file, the packaged one for None; PolicyError says what is wrong with it.
+
+    Sections of LATER_SECTIONS that the file leaves out are the packaged ones.
+    """
     try:
         # Some editors put a byte-order mark first, which is not TOML.
         text = (path or DEFAULT).read_text("utf-8-sig")
@@ -164,6 +208,9 @@ def load_policy(path: Path | None) -> Policy:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyError([f"This is not TOML: {error}."]) from error
+    if path is not None:
+        packaged = tomllib.loads(DEFAULT.read_text("utf-8"))
+        found = {section: packaged[section] for section in LATER_SECTIONS} | found
     try:
         return Policy.model_validate(found)
     except ValidationError as error:

@@ -29,6 +29,10 @@ class Incident(Base):
     reports: Mapped[int]
     opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_observed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    drill_id: Mapped[UUID | None] = mapped_column(comment="none: it is real")
+    origin: Mapped[str] = mapped_column(
+        String(10), default="reports", server_default="reports", comment="reports, or silence: nobody reported it"
+    )
 
     __table_args__ = (
         CheckConstraint("state IN ('open', 'closed')", name="state"),

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Query
 from app.core.caller import Caller, may
 from app.core.database import Reading
 from app.core.paging import Cursor, Limit, Page
+from app.drills.scope import DrillId
 from app.incidents import service
 from app.incidents.views import IncidentView
 
@@ -20,12 +21,13 @@ async def list_incidents(
     conn: Reading,
     state: Literal["open", "closed"] | None = None,
     hazard: Annotated[str | None, Query(pattern=r"^[a-z._]{1,40}$")] = None,
+    drill: DrillId = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[IncidentView]:
     """Incidents of the caller's subtree, the last opened first."""
     items, after = await service.list_incidents(
-        conn, caller=caller, state=state, hazard=hazard, limit=limit, cursor=cursor
+        conn, caller=caller, state=state, hazard=hazard, drill_id=drill, limit=limit, cursor=cursor
     )
     return Page(items=items, next=after)
 

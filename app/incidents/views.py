@@ -19,6 +19,8 @@ class IncidentView(BaseModel):
     reports: int
     opened_at: datetime
     last_observed_at: datetime
+    origin: str = Field(description="reports, or silence: nobody reported it")
+    drill_id: UUID | None = Field(description="the drill it belongs to; none: it is real")
 
 
 def incident_view(row: Mapping[str, Any]) -> IncidentView:
@@ -34,4 +36,6 @@ def incident_view(row: Mapping[str, Any]) -> IncidentView:
         reports=row["reports"],
         opened_at=row["opened_at"],
         last_observed_at=row["last_observed_at"],
+        origin=row["origin"],
+        drill_id=row["drill_id"],
     )

@@ -80,6 +80,7 @@ class ReportIn(BaseModel):
     location: Location | None = None
     figures: Figures = Field(default_factory=Figures)
     incident_id: UUID | None = None
+    drill_id: UUID | None = Field(None, description="the drill that it belongs to; without it, it is real")
 
 
 class Batch(BaseModel):

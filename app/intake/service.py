@@ -10,10 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.alerts import raising
 from app.alerts import service as alerts
+from app.alerts.found import store_steps
 from app.core import problems
 from app.core.clock import day_of
 from app.core.errors import Problem
 from app.core.ids import new_id
+from app.drills import service as drills
+from app.drills.service import DrillRow
 from app.feed import service as feed
 from app.feed.service import Event
 from app.hazards.policy import Policy
@@ -75,18 +78,20 @@ class _Accepted:
 async def accept(
     conn: AsyncConnection, *, policy: Policy, submissions: Sequence[Submission], now: datetime
 ) -> list[Result]:
-    """Store the reports of one city with all they cause; a result each, in order.
+    """Store the reports of one city, all real or all of one drill, with all they cause; a result each, in order.
 
     Raises AlreadyStored (nothing is stored) when ids are known, and Contention when another writer was first.
     """
     city_id = submissions[0].caller.city_id
+    drill_id = submissions[0].drill_id
+    drill = await drills.find(conn, city_id=city_id, drill_id=drill_id) if drill_id else None
     results: dict[UUID, Result] = {}
 
     # The node is checked, and what is known around the reports is read.
     places = await lookup.places(conn, {one.node for one in submissions})
     taken: list[Submission] = []
     for one in submissions:
-        refused = _refuse(one, places.get(one.node), now)
+        refused = _refuse(one, places.get(one.node), drill, now)
         if refused is None:
             taken.append(one)
         else:
@@ -94,7 +99,7 @@ async def accept(
             results[one.id] = known or Result("rejected", problem=refused)
     if taken:
         # First, since it locks: until this transaction ends no other takes reports of these families in these towns.
-        await reports.note_activity(conn, _activity(taken, places, now))
+        await reports.note_activity(conn, _activity(taken, places, NEVER if drill else now))
     seen = {one.id: _seen(one, places[one.node]) for one in taken}
     candidates = await _candidates(conn, city_id, taken, seen, policy)
     neighbours = await reports.neighbours(
@@ -104,6 +109,7 @@ async def accept(
         families={one.hazard.family for one in taken},
         nodes={one.node for one in taken},
         since=now - timedelta(hours=policy.triage.neighbour_window_hours),
+        drill_id=drill_id,
     )
     open_ones = matching.Index(_candidate(row) for row in candidates.values() if row.state == "open")
     may_join = await _may_join(conn, city_id, taken, candidates)
@@ -158,23 +164,22 @@ async def accept(
     matched_ids = [incident_id for incident_id, thread in threads.items() if not thread.is_new]
     if matched_ids:
         known_alerts = await alerts.active(conn, city_id=city_id, incidents=matched_ids)
-    rules = raising.Rules(
-        levels=frozenset(policy.alerts.levels),
-        due={level: policy.alerts.due(level) for level in policy.alerts.levels},
-    )
+    tempo = policy.tempo(day_of(now)) / (drill.pace if drill else 1.0)
+    rules = raising.Rules(levels=frozenset(policy.alerts.levels), snapshot=policy.snapshot(tempo))
     changes: dict[UUID, raising.Change] = {}
     for incident_id, thread in threads.items():
         change = _alert(thread, known_alerts.get(incident_id), rules, now)
         if change is not None:
             changes[incident_id] = change
         for accepted in thread.accepted:
-            _fill(accepted, incident_id, change, policy, urgent=accepted.decision.level in rules.levels)
+            _fill(accepted, incident_id, change, policy, tempo, urgent=accepted.decision.level in rules.levels)
 
     # All of it is stored; the report's own id settles whether it was stored before.
     stored = [accepted for thread in threads.values() for accepted in thread.accepted]
     await incidents.store(conn, [thread.row for thread in threads.values()])
     if changes:
         await alerts.store(conn, [change.row for change in changes.values()])
+        await store_steps(conn, list(changes.values()), now=now)
     created = await reports.store(conn, [accepted.row for accepted in stored])
     if len(created) != len(stored):
         raise AlreadyStored({accepted.submission.id for accepted in stored} - created)
@@ -207,11 +212,13 @@ async def settle(conn: AsyncConnection, submission: Submission) -> Result | None
     return Result("conflict", problem=Problem(problems.ID_CONFLICT, pointer="/id", extra=digests))
 
 
-def _refuse(one: Submission, place: Place | None, now: datetime) -> Problem | None:
+def _refuse(one: Submission, place: Place | None, drill: DrillRow | None, now: datetime) -> Problem | None:
     if place is None or place.city_id != one.caller.city_id or one.caller.node not in place.path:
         return Problem(problems.NODE_UNKNOWN, pointer="/node", code=one.node)
     if place.closed_on is not None and place.closed_on <= day_of(now):
         return Problem(problems.NODE_CLOSED, pointer="/node", code=one.node, date=place.closed_on.isoformat())
+    if one.drill_id is not None and (drill is None or drill.node_code not in place.path):
+        return Problem(problems.DRILL_UNKNOWN, pointer="/drill_id", drill=one.drill_id)
     return None
 
 
@@ -235,6 +242,7 @@ async def _candidates(
         seen=list(seen.values()),
         named={one.incident_id for one in taken if one.incident_id is not None},
         since=min(one.observed_at for one in taken) - window,
+        drill_id=taken[0].drill_id,
     )
 
 
@@ -304,6 +312,8 @@ def _attach(
             "reports": 1,
             "opened_at": now,
             "last_observed_at": one.observed_at,
+            "drill_id": one.drill_id,
+            "origin": "reports",
         }
         thread = threads[row["id"]] = _Thread(row, True, place)
         return thread
@@ -338,13 +348,23 @@ def _alert(thread: _Thread, current: alerts.Row | None, rules: raising.Rules, no
         reports=thread.row["reports"],
         rules=rules,
         now=now,
+        drill_id=thread.row["drill_id"],
     )
 
 
 def _fill(
-    accepted: _Accepted, incident_id: UUID, change: raising.Change | None, policy: Policy, *, urgent: bool
+    accepted: _Accepted,
+    incident_id: UUID,
+    change: raising.Change | None,
+    policy: Policy,
+    tempo: float,
+    *,
+    urgent: bool,
 ) -> None:
-    """The rows of the report and of its custody: at the parent, and when urgent at every tier up to the city."""
+    """The rows of the report and of its custody: at the parent, and when urgent at every tier up to the city.
+
+    Times allowed are the policy's, multiplied by `tempo`.
+    """
     one, place, level = accepted.submission, accepted.place, accepted.decision.level
     accepted.row = {
         "city_id": place.city_id,
@@ -375,26 +395,41 @@ def _fill(
         "alert_id": change.row["id"] if change else None,
         "filed_by": one.caller.node,
         "account_id": one.caller.account_id,
+        "drill_id": one.drill_id,
+        "alert_version": change.row["version"] if change else None,
     }
     above = list(zip(place.path, place.path_tiers, strict=True))[:-1]
     # The city has nobody above it: it holds its own report.
     holders = (above if urgent else above[-1:]) or [(place.code, place.tier)]
-    accepted.custody = [
-        {
-            "city_id": place.city_id,
-            "report_id": one.id,
-            "node_code": node,
-            "tier": tier,
-            "state": "received",
-            "since": one.received_at,
-            "due_at": one.received_at + policy.custody.due(tier, level),
-        }
-        for node, tier in reversed(holders)
-    ]
+    owner = change.row["owner"] if change else None
+    # Whoever files it has seen it, and whoever owns the alert has it in hand: neither is bypassed.
+    at_it = {one.caller.node, owner["node"] if owner else None}
+    accepted.custody = []
+    for node, tier in reversed(holders):
+        due_at = one.received_at + policy.custody.due(tier, level) * tempo
+        may_be_bypassed = urgent and tier in policy.escalation.bypass and node not in at_it
+        accepted.custody.append(
+            {
+                "city_id": place.city_id,
+                "report_id": one.id,
+                "node_code": node,
+                "tier": tier,
+                "state": "received",
+                "since": one.received_at,
+                "due_at": due_at,
+                "bypass_at": due_at if may_be_bypassed else None,
+                "opened_at": None,
+                "acknowledged_at": None,
+                "bypassed_at": None,
+            }
+        )
 
 
 def _activity(taken: Sequence[Submission], places: dict[str, Place], now: datetime) -> list[dict[str, Any]]:
-    """That these nodes have been heard from; and, for its lock alone, each town's own row of the family."""
+    """That these nodes have been heard from; and, for its lock alone, each town's own row of the family.
+
+    A drill's reports are heard at NEVER: they take the lock and leave the real as it was.
+    """
     heard: dict[tuple[str, str, str], datetime] = {}
     for one in taken:
         place = places[one.node]
@@ -418,8 +453,7 @@ def _events(thread: _Thread, change: raising.Change | None) -> list[Event]:
     row = thread.row
     events = []
     if thread.is_new:
-        body = {"id": str(row["id"]), "hazard": row["hazard"], "level": row["level"], "headline": row["headline"]}
-        events.append(Event("incident.opened", "incident", row["id"], row["version"], row["node_code"], body))
+        events.append(incidents.opened(row))
     for accepted in thread.accepted:
         report = accepted.row
         body = {
@@ -431,7 +465,9 @@ def _events(thread: _Thread, change: raising.Change | None) -> list[Event]:
             "incident_id": str(report["incident_id"]),
             "alert_id": str(report["alert_id"]) if report["alert_id"] else None,
         }
-        events.append(Event("report.received", "report", report["id"], 1, report["node_code"], body))
+        events.append(
+            Event("report.received", "report", report["id"], 1, report["node_code"], body, drill_id=report["drill_id"])
+        )
     if change is not None:
         events.append(alerts.event(change.event, change.row))
     return events

@@ -37,6 +37,7 @@ class Submission:
     accuracy_m: float | None
     figures: dict[str, int | float]
     incident_id: UUID | None
+    drill_id: UUID | None
     masked: int
     digest: str
 
@@ -68,6 +69,8 @@ def prepare(body: ReportIn, *, caller: Caller, now: datetime, skew: timedelta) -
         "location": [location.lat, location.lon, location.accuracy_m] if location else None,
         "figures": figures,
         "incident_id": str(body.incident_id) if body.incident_id else None,
+        # Named only where there is one: what was stored before there were drills keeps its digest.
+        **({"drill_id": str(body.drill_id)} if body.drill_id else {}),
     }
     return Submission(
         caller=caller,
@@ -88,6 +91,7 @@ def prepare(body: ReportIn, *, caller: Caller, now: datetime, skew: timedelta) -
         accuracy_m=location.accuracy_m if location else None,
         figures=figures,
         incident_id=body.incident_id,
+        drill_id=body.drill_id,
         masked=in_summary + in_description,
         digest=sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest(),
     )

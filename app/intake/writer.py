@@ -78,9 +78,13 @@ class Writer:
                 del self._queues[lane]
 
     def _next_group(self, queue: deque[_Waiting]) -> dict[UUID, _Waiting]:
-        """The next submissions in order; the same id twice stands in two groups, so that the second is a replay."""
+        """The next submissions in order, of the real or of one drill.
+
+        The same id twice stands in two groups, so that the second is a replay.
+        """
         group: dict[UUID, _Waiting] = {}
-        while queue and len(group) < GROUP and queue[0][0].id not in group:
+        drill_id = queue[0][0].drill_id
+        while queue and len(group) < GROUP and queue[0][0].id not in group and queue[0][0].drill_id == drill_id:
             waiting = queue.popleft()
             group[waiting[0].id] = waiting
         self._waiting -= len(group)

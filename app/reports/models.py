@@ -41,6 +41,8 @@ class Report(Base):
     alert_id: Mapped[UUID | None]
     filed_by: Mapped[str] = mapped_column(ForeignKey("nodes.code"), comment="the office that filed it")
     account_id: Mapped[UUID | None] = mapped_column(comment="seen at the node itself and its parent only")
+    drill_id: Mapped[UUID | None] = mapped_column(comment="none: it is real")
+    alert_version: Mapped[int | None] = mapped_column(comment="the first version of the alert that tells of it")
 
     __table_args__ = (
         ForeignKeyConstraint(["city_id", "incident_id"], ["incidents.city_id", "incidents.id"]),
@@ -52,6 +54,8 @@ class Report(Base):
         Index(None, "city_id", "received_at", "id"),
         Index(None, "city_id", "node_code", "received_at"),
         Index(None, "city_id", "incident_id"),
+        Index(None, "city_id", "alert_id"),
+        Index(None, "city_id", "drill_id", "received_at"),
     )
 
 
@@ -67,12 +71,19 @@ class Custody(Base):
     state: Mapped[str] = mapped_column(String(12))
     since: Mapped[datetime] = mapped_column(UtcDateTime)
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    bypass_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, comment="unless opened by then, the office is bypassed; none: it cannot be, or was"
+    )
+    opened_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    acknowledged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    bypassed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="it did not open the report in time")
 
     __table_args__ = (
         ForeignKeyConstraint(["city_id", "report_id"], ["reports.city_id", "reports.id"]),
         CheckConstraint("state IN ('received', 'opened', 'acknowledged', 'forwarded')", name="state"),
         CheckConstraint(TIER_CHECK, name="tier"),
         Index(None, "city_id", "node_code", "state", "due_at"),
+        Index(None, "city_id", "bypass_at"),
     )
 
 

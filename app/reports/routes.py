@@ -1,12 +1,13 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 
 from app.core.caller import Caller, may
-from app.core.database import Reading, Snapshot
+from app.core.database import Snapshot, database_of
 from app.core.paging import Cursor, Limit, Page
 from app.core.times import Time
+from app.drills.scope import DrillId
 from app.hazards.cap import Level
 from app.nodes.models import CODE_PATTERN
 from app.reports import service
@@ -27,16 +28,19 @@ async def list_reports(
     since: Annotated[Time | None, Query(description="Received at or after.")] = None,
     until: Annotated[Time | None, Query(description="Received before.")] = None,
     incident: UUID | None = None,
+    drill: DrillId = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[ReportView]:
     """Reports of the caller's subtree, the last received first."""
-    filters = service.Filters(node, level, hazard, since, until, incident)
+    filters = service.Filters(node, level, hazard, since, until, incident, drill)
     items, after = await service.list_reports(conn, caller=caller, filters=filters, limit=limit, cursor=cursor)
     return Page(items=items, next=after)
 
 
 @router.get("/{report_id}")
-async def get_report(caller: Reader, conn: Reading, report_id: UUID) -> ReportView:
-    """One report."""
-    return await service.get(conn, caller=caller, report_id=report_id)
+async def get_report(request: Request, caller: Reader, report_id: UUID) -> ReportView:
+    """One report. Read by a person at a desk that holds it, it is opened there."""
+    return await service.open_report(
+        database_of(request), caller=caller, report_id=report_id, now=request.app.state.clock.now()
+    )

@@ -11,10 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core import paging, problems
 from app.core.caller import Caller
-from app.core.database import among, insert_into
+from app.core.database import Database, among, insert_into
 from app.core.errors import Problem
+from app.drills.scope import of_drill
 from app.nodes.models import Node
 from app.nodes.scope import visible
+from app.reports import custody
 from app.reports.models import Activity, Custody, Report
 from app.reports.views import ReportView, report_view
 
@@ -46,6 +48,7 @@ class Filters:
     since: datetime | None = None
     until: datetime | None = None
     incident: UUID | None = None
+    drill: UUID | None = None
 
 
 async def store(conn: AsyncConnection, rows: Sequence[Row]) -> set[UUID]:
@@ -88,12 +91,13 @@ async def neighbours(
     families: Collection[str],
     nodes: Collection[str],
     since: datetime,
+    drill_id: UUID | None = None,
 ) -> dict[tuple[str, str], Neighbours]:
     """By (town, family): how many nodes have reported it since then, and which of `nodes` are among them."""
     if not towns:
         return {}
     rows = await conn.execute(
-        _neighbours(conn.dialect.name),
+        _neighbours(conn.dialect.name) if drill_id is None else _neighbours_in_drill(conn.dialect.name, drill_id),
         {
             "city_id": city_id,
             "towns": sorted(towns),
@@ -127,6 +131,22 @@ def _neighbours(dialect: str) -> Any:
     )
 
 
+def _neighbours_in_drill(dialect: str, drill_id: UUID) -> Any:
+    # `activity` knows the real only; a drill is small, so its reports themselves are counted.
+    mine = case((among(dialect, Report.node_code, "nodes"), Report.node_code)).label("mine")
+    return (
+        select(Report.town_code, Report.family, mine, func.count(Report.node_code.distinct()))
+        .where(
+            Report.city_id == bindparam("city_id"),
+            Report.drill_id == drill_id,
+            among(dialect, Report.town_code, "towns"),
+            among(dialect, Report.family, "families"),
+            Report.received_at >= bindparam("since"),
+        )
+        .group_by(Report.town_code, Report.family, text("mine"))
+    )
+
+
 async def stored(conn: AsyncConnection, *, city_id: str, report_id: UUID) -> tuple[Row, list[Row]] | None:
     """A stored report's row and its custody, whoever asks."""
     row = (
@@ -146,11 +166,23 @@ async def get(conn: AsyncConnection, *, caller: Caller, report_id: UUID) -> Repo
     return (await _views(conn, caller, rows))[0]
 
 
+async def open_report(database: Database, *, caller: Caller, report_id: UUID, now: datetime) -> ReportView:
+    """`get`; and where a person at a desk that holds it reads it for the first time, it is opened there."""
+    async with database.reading() as conn:
+        found = await get(conn, caller=caller, report_id=report_id)
+    held = {one.node for one in found.custody if one.state == "received"}
+    if caller.node not in held or not custody.opens(caller):
+        return found
+    async with database.writing() as conn:
+        await custody.open_report(conn, city_id=caller.city_id, node_code=caller.node, report_id=report_id, now=now)
+        return await get(conn, caller=caller, report_id=report_id)
+
+
 async def list_reports(
     conn: AsyncConnection, *, caller: Caller, filters: Filters, limit: int, cursor: str | None
 ) -> tuple[list[ReportView], str | None]:
     """Reports the caller may see, the last received first, and the cursor of the next page."""
-    query = _readable(caller)
+    query = _readable(caller).where(of_drill(Report, filters.drill))
     if filters.node is not None:
         below = select(Node.code).where(or_(Node.code == filters.node, Node.parent_code == filters.node))
         grand = select(Node.code).where(Node.parent_code.in_(select(Node.code).where(Node.parent_code == filters.node)))

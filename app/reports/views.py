@@ -20,8 +20,11 @@ class CustodyView(BaseModel):
     node: str
     tier: str
     since: datetime
-    due_at: datetime
+    due_at: datetime = Field(description="to be opened by")
     state: str
+    opened_at: datetime | None = None
+    acknowledged_at: datetime | None = None
+    bypassed_at: datetime | None = Field(None, description="it was not opened in time: the city was told over its head")
 
 
 class LocationView(BaseModel):
@@ -58,6 +61,7 @@ class ReportView(BaseModel):
     masked: int = Field(description="how many personal identifiers were masked before storing")
     filed_by: str = Field(description="the office that filed it")
     account_id: UUID | None
+    drill_id: UUID | None = Field(description="the drill it belongs to; none: it is real")
 
 
 def report_view(row: Mapping[str, Any], custody: Sequence[Mapping[str, Any]], *, with_account: bool) -> ReportView:
@@ -92,10 +96,14 @@ def report_view(row: Mapping[str, Any], custody: Sequence[Mapping[str, Any]], *,
                 since=held["since"],
                 due_at=held["due_at"],
                 state=held["state"],
+                opened_at=held["opened_at"],
+                acknowledged_at=held["acknowledged_at"],
+                bypassed_at=held["bypassed_at"],
             )
             for held in custody
         ],
         masked=row["masked"],
         filed_by=row["filed_by"],
         account_id=row["account_id"] if with_account else None,
+        drill_id=row["drill_id"],
     )

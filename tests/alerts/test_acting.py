@@ -24,7 +24,9 @@ async def test_acknowledging_takes_the_alert_on(client: httpx.AsyncClient, as_: 
     assert taken.json()["state"] == "acknowledged"
     assert taken.json()["owner"]["node"] == CITY
     assert taken.json()["due_at"] is None
-    assert again.json() == taken.json()
+    assert taken.json()["applied"]
+    assert again.json() == taken.json() | {"applied": False, "notice": again.json()["notice"]}
+    assert again.json()["notice"]["code"] == "alert_yours"
 
 
 async def test_of_two_who_acknowledge_at_once_one_wins_and_the_other_is_told_who(
@@ -68,7 +70,9 @@ async def test_acting_on_a_closed_alert_changes_nothing_and_shows_so(
     again = await client.post(f"/v1/alerts/{alert}/close", json={"reason": "别的"}, headers=desk)
 
     assert closed.json()["state"] == "closed"
-    assert acknowledged.json() == again.json() == closed.json()
+    assert acknowledged.json() == again.json()
+    assert again.json() == closed.json() | {"applied": False, "notice": again.json()["notice"]}
+    assert again.json()["notice"]["code"] == "alert_closed"
     assert len(await rows(database, FeedEvent)) == before
 
 

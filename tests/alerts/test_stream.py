@@ -43,7 +43,7 @@ async def test_a_stream_gives_every_event_resumes_and_ends_when_the_server_stops
                 second = await anext(events)
                 while second["event"] == "heartbeat":
                     second = await anext(events)
-            assert [first["event"], second["event"]] == ["alert.raised", "alert.updated"]
+            assert [first["event"], second["event"]] == ["alert.raised", "alert.upgraded"]
             assert second["data"]["alert"]["level"] == "red"
 
             resumed = as_(TOWN, "desk") | {"Last-Event-ID": first["id"]}

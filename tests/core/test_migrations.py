@@ -1,12 +1,17 @@
 import asyncio
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from sqlalchemy import CheckConstraint, Connection, inspect, text
 
+from app.alerts import acting, engine
 from app.core import migrate
+from app.core.caller import Caller
+from app.core.clock import ManualClock
 from app.core.database import Database, DatabaseAway
 from app.core.ids import new_id
 from app.tables import metadata
@@ -89,7 +94,8 @@ def test_a_pending_revision_is_named(url: str) -> None:
     migrate.upgrade(url)
     migrate.downgrade(url, "base")
 
-    assert migrate.check(url) == ["Revision 0001 (first) is not applied: run beacon db upgrade."]
+    assert migrate.check(url)[0] == "Revision 0001 (first) is not applied: run beacon db upgrade."
+    assert len(migrate.check(url)) == int(migrate.head() or 0)
     assert migrate.current(url) is None
 
 
@@ -137,3 +143,43 @@ def test_looking_at_a_sqlite_database_that_is_not_there_makes_none(tmp_path: Pat
 
     assert found == ["There is no database yet: run beacon db upgrade."]
     assert not path.exists()
+
+
+OLD_ROWS = (
+    "INSERT INTO cities (city_id, created_at) VALUES ('c', '2018-08-20 04:00:00')",
+    "INSERT INTO nodes (code, city_id, tier, name, opened_on, version) VALUES ('c', 'c', 'city', 'C', '2000-01-01', 1)",
+    "INSERT INTO incidents (city_id, id, version, state, hazard, level, node_code, headline, here, nodes, reports,"
+    " opened_at, last_observed_at) VALUES ('c', '{id}', 1, 'open', 'flood.river', 'red', 'c', 'x', 'flood.river@c',"
+    " '[\"c\"]', 1, '2018-08-20 04:00:00', '2018-08-20 04:00:00')",
+    "INSERT INTO alerts (city_id, id, version, level, state, incident_id, node_code, node_name, path, nodes, hazard,"
+    " headline, reasons, reports, raised_at, due_at, escalation_step) VALUES ('c', '{id}', 1, 'red', 'raised', '{id}',"
+    " 'c', 'C', '[\"c\"]', '[\"c\"]', 'flood.river', 'x', '[]', 1, '2018-08-20 04:00:00', '2018-08-20 04:05:00', 0)",
+)
+
+
+@pytest.mark.anyio
+async def test_what_was_stored_before_alerts_had_a_policy_lives_on(url: str) -> None:
+    await asyncio.to_thread(migrate.upgrade, url, "0001")
+    alert_id = new_id()
+    stored = alert_id.hex if url.startswith("sqlite") else str(alert_id)
+    for statement in OLD_ROWS:
+        await asyncio.to_thread(look, url, partial(run_text, statement.replace("{id}", stored)))
+
+    await asyncio.to_thread(migrate.upgrade, url)
+    database = Database(url, pool=2)
+    clock = ManualClock(datetime(2018, 8, 20, 5, tzinfo=UTC))
+    caller = Caller("c", "c", "city", frozenset({"alerts:read", "alerts:act"}), "desk", account_id=new_id())
+    await engine.run_due(database, clock=clock)
+    async with database.writing() as conn:
+        taken = await acting.acknowledge(
+            conn, caller=caller, alert_id=alert_id, until=None, longest=timedelta(hours=1), now=clock.now()
+        )
+        released = await acting.release(conn, caller=caller, alert_id=alert_id, note="", now=clock.now())
+    await database.close()
+
+    assert (taken.state, taken.version, taken.origin, taken.drill_id) == ("acknowledged", 2, "reports", None)
+    assert (released.state, released.version, released.escalation.step) == ("raised", 3, 0)
+
+
+def run_text(statement: str, connection: Connection) -> None:
+    connection.execute(text(statement.replace(":", "\\:")))

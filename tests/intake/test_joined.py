@@ -55,7 +55,7 @@ async def test_every_office_that_reported_an_incident_sees_its_alert(client: htt
         assert (await client.get(f"/v1/alerts/{worse['alert_id']}", headers=headers)).status_code == 200
         assert len((await client.get("/v1/alerts", headers=headers)).json()["items"]) == 1
         changes = (await client.get("/v1/alerts/changes", headers=headers)).json()["results"]
-        assert [change["type"] for change in changes] == ["alert.raised", "alert.updated"]
+        assert [change["type"] for change in changes] == ["alert.raised", "alert.upgraded"]
     for node in (FOURTH, OTHER_TOWN):
         assert (await client.get("/v1/alerts/changes", headers=as_(node, "desk"))).json()["results"] == []
 
@@ -77,7 +77,7 @@ async def test_an_alert_is_seen_in_the_next_town_whose_village_reported_the_inci
     closed = await client.post(f"/v1/alerts/{far['alert_id']}/close", json={"reason": "【演练】水退"}, headers=city)
     assert closed.status_code == 200
     page = await client.get("/v1/alerts/changes", params={"since": start["cursor"]}, headers=as_(OTHER_TOWN, "desk"))
-    assert [change["type"] for change in page.json()["results"]] == ["alert.updated", "alert.closed"]
+    assert [change["type"] for change in page.json()["results"]] == ["alert.upgraded", "alert.closed"]
 
 
 async def test_a_moved_villages_incident_is_its_new_towns(client: httpx.AsyncClient, as_: As) -> None:
