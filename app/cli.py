@@ -20,7 +20,9 @@ from app.core.serving import serve as run_server
 from app.core.settings import Settings
 from app.demo import command as demo_command
 from app.demo import trial as demo_trial
-from app.evaluation import simulation
+from app.evaluation import command as ledger_command
+from app.evaluation import differences, simulation
+from app.evaluation import ledger as ledger_of_warning
 from app.feed.service import new_epoch
 from app.hazards.policy import PolicyError, load_policy
 from app.incidents import service as incidents
@@ -249,9 +251,33 @@ def policy_simulate(
         )
     )
     if as_json:
-        print(simulation.as_json(found))
+        print(differences.as_json(found))
     else:
-        simulation.show(found, Console())
+        differences.show(found, Console())
+
+
+@app.command()
+def ledger(
+    since: Annotated[str, typer.Option("--from", help="Received at or after: a day, or a time with its offset.")],
+    until: Annotated[str, typer.Option("--to", help="Received before that time; a day counts whole.")],
+    city: Annotated[str | None, typer.Option(help="Code of the city; not needed where there is one.")] = None,
+    drill: Annotated[str | None, typer.Option(help="Id of a drill; without it, the real.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With all rows, for machines.")] = False,
+) -> None:
+    """Print the ledger of warning: how fast every report at orange or red was warned of."""
+    try:
+        period = ledger_of_warning.period(
+            ledger_command.moment(since), ledger_command.moment(until, ends=True), ledger_command.drill_id(drill)
+        )
+    except ValueError as error:
+        refuse(str(error))
+    except Problem as problem:
+        refuse(str(problem.body()["detail"]))
+    found = _with_database(lambda database: ledger_command.warnings(database, city=city, period=period))
+    if as_json:
+        print(found.model_dump_json(by_alias=True))
+    else:
+        ledger_command.show(found, Console())
 
 
 def main() -> None:

@@ -30,6 +30,8 @@ from app.core.settings import Settings
 from app.core.timers import Job, Timer
 from app.detection import engine as detection_engine
 from app.detection.routes import router as detection_router
+from app.drills.routes import router as drills_router
+from app.evaluation.routes import router as evaluation_router
 from app.feed import service as feed
 from app.feed.heads import Heads
 from app.feed.service import Advanced
@@ -42,6 +44,10 @@ from app.intake.writer import Writer
 from app.nodes.models import City
 from app.nodes.routes import router as nodes_router
 from app.reports.routes import router as reports_router
+from app.rollcalls import engine as rollcalls_engine
+from app.rollcalls import service as rollcalls
+from app.rollcalls.routes import router as rollcalls_router
+from app.rollcalls.routes import silence as silence_router
 
 log = structlog.get_logger()
 
@@ -100,6 +106,10 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
         reports_router,
         incidents_router,
         detection_router,
+        drills_router,
+        evaluation_router,
+        rollcalls_router,
+        silence_router,
     ):
         app.include_router(router)
     app.add_middleware(Gateway, settings=settings)
@@ -111,7 +121,10 @@ def _timers(state: State) -> list[Timer]:
     database, clock, policy = state.database, state.clock, state.policy
     jobs: dict[str, Job] = {
         "alerts": partial(alerts_engine.run_due, database, clock=clock),
-        "detection": partial(detection_engine.run_due, database, policy=policy, clock=clock),
+        "detection": partial(
+            detection_engine.run_due, database, policy=policy, clock=clock, answered=rollcalls.towns_answered
+        ),
+        "rollcalls": partial(rollcalls_engine.run_due, database, policy=policy, clock=clock),
         "sightings": partial(state.sightings.flush, database),
     }
     seconds = state.settings.timers_poll_seconds

@@ -9,7 +9,19 @@ from app.feed import models as feed
 from app.incidents import models as incidents
 from app.nodes import models as nodes
 from app.reports import models as reports
+from app.rollcalls import models as rollcalls
 
-__all__ = ["accounts", "alerts", "detection", "drills", "feed", "incidents", "metadata", "nodes", "reports"]
+__all__ = [
+    "accounts",
+    "alerts",
+    "detection",
+    "drills",
+    "feed",
+    "incidents",
+    "metadata",
+    "nodes",
+    "reports",
+    "rollcalls",
+]
 
 metadata = Base.metadata

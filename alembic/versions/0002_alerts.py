@@ -38,6 +38,30 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_drills_city_id_began_at"), ["city_id", "began_at"], unique=False)
 
     op.create_table(
+        "roll_calls",
+        sa.Column("city_id", sa.String(length=32), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("schedule", sa.String(length=40), nullable=True, comment="of the policy; none: asked by an office"),
+        sa.Column("day", sa.Date(), nullable=True, comment="the schedule's"),
+        sa.Column("question_zh", sa.Text(), nullable=False),
+        sa.Column("question_en", sa.Text(), nullable=False),
+        sa.Column("node_code", sa.String(length=32), nullable=False, comment="the subtree that is asked"),
+        sa.Column("tiers", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True, comment="when silence was looked for"),
+        sa.Column("asked", sa.Integer(), nullable=False),
+        sa.Column("drill_id", sa.Uuid(), nullable=True, comment="none: it is real"),
+        sa.CheckConstraint("due_at > opened_at", name=op.f("ck_roll_calls_order")),
+        sa.ForeignKeyConstraint(["node_code"], ["nodes.code"], name=op.f("fk_roll_calls_node_code")),
+        sa.PrimaryKeyConstraint("city_id", "id", name=op.f("pk_roll_calls")),
+        sa.UniqueConstraint("city_id", "schedule", "day", name=op.f("uq_roll_calls_city_id_schedule_day")),
+    )
+    with op.batch_alter_table("roll_calls", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_roll_calls_city_id_due_at"), ["city_id", "due_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_roll_calls_city_id_opened_at"), ["city_id", "opened_at"], unique=False)
+
+    op.create_table(
         "alert_sightings",
         sa.Column("city_id", sa.String(length=32), nullable=False),
         sa.Column("alert_id", sa.Uuid(), nullable=False),
@@ -68,6 +92,53 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["node_code"], ["nodes.code"], name=op.f("fk_alert_steps_node_code")),
         sa.PrimaryKeyConstraint("city_id", "alert_id", "version", name=op.f("pk_alert_steps")),
     )
+    op.create_table(
+        "roll_call_answers",
+        sa.Column("city_id", sa.String(length=32), nullable=False),
+        sa.Column("roll_call_id", sa.Uuid(), nullable=False),
+        sa.Column("node_code", sa.String(length=32), nullable=False),
+        sa.Column("tier", sa.String(length=8), nullable=False),
+        sa.Column("town_code", sa.String(length=32), nullable=True, comment="on the day it was asked"),
+        sa.Column("state", sa.String(length=10), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("reports", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("answered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("answered_by", sa.String(length=32), nullable=True, comment="the office"),
+        sa.Column("late", sa.Boolean(), nullable=False),
+        sa.Column("silent_since", sa.DateTime(timezone=True), nullable=True, comment="found silent; none: it was not"),
+        sa.Column("last_heard_at", sa.DateTime(timezone=True), nullable=True, comment="before that; none: never"),
+        sa.Column(
+            "heard_at", sa.DateTime(timezone=True), nullable=True, comment="heard again, which ended its silence"
+        ),
+        sa.Column("missed", sa.Integer(), nullable=False, comment="roll calls missed in a row, with this one"),
+        sa.Column("alert_id", sa.Uuid(), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('waiting', 'nothing', 'something', 'unable', 'excused')", name=op.f("ck_roll_call_answers_state")
+        ),
+        sa.CheckConstraint("tier IN ('city', 'town', 'village')", name=op.f("ck_roll_call_answers_tier")),
+        sa.ForeignKeyConstraint(
+            ["city_id", "alert_id"], ["alerts.city_id", "alerts.id"], name=op.f("fk_roll_call_answers_city_id_alert_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["city_id", "roll_call_id"],
+            ["roll_calls.city_id", "roll_calls.id"],
+            name=op.f("fk_roll_call_answers_city_id_roll_call_id"),
+        ),
+        sa.ForeignKeyConstraint(["node_code"], ["nodes.code"], name=op.f("fk_roll_call_answers_node_code")),
+        sa.PrimaryKeyConstraint("city_id", "roll_call_id", "node_code", name=op.f("pk_roll_call_answers")),
+    )
+    with op.batch_alter_table("roll_call_answers", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_roll_call_answers_city_id_node_code_state"), ["city_id", "node_code", "state"], unique=False
+        )
+        batch_op.create_index(
+            "ix_roll_call_answers_city_id_silent",
+            ["city_id", "silent_since"],
+            unique=False,
+            postgresql_where=sa.text("silent_since IS NOT NULL AND heard_at IS NULL"),
+            sqlite_where=sa.text("silent_since IS NOT NULL AND heard_at IS NULL"),
+        )
+
     op.create_table(
         "alarms",
         sa.Column("city_id", sa.String(length=32), nullable=False),
@@ -245,8 +316,22 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_alarms_city_id_drill_id_raised_at"))
 
     op.drop_table("alarms")
+    with op.batch_alter_table("roll_call_answers", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_roll_call_answers_city_id_silent",
+            postgresql_where=sa.text("silent_since IS NOT NULL AND heard_at IS NULL"),
+            sqlite_where=sa.text("silent_since IS NOT NULL AND heard_at IS NULL"),
+        )
+        batch_op.drop_index(batch_op.f("ix_roll_call_answers_city_id_node_code_state"))
+
+    op.drop_table("roll_call_answers")
     op.drop_table("alert_steps")
     op.drop_table("alert_sightings")
+    with op.batch_alter_table("roll_calls", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_roll_calls_city_id_opened_at"))
+        batch_op.drop_index(batch_op.f("ix_roll_calls_city_id_due_at"))
+
+    op.drop_table("roll_calls")
     with op.batch_alter_table("drills", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_drills_city_id_began_at"))
 

@@ -180,3 +180,23 @@ UNTIL_WRONG = Kind(
     "until must lie ahead, at most {hours} hours. Choose another time.",
     "until 须晚于当前时间且不超过 {hours} 小时，请另选时间。",
 )
+
+# Roll calls
+DUE_PASSED = Kind("due_passed", 422, "The due time has passed. Choose a later one.", "截止时间已过，请另选时间。")
+NOBODY_ASKED = Kind(
+    "nobody_asked",
+    422,
+    "No node of these tiers stands there. Choose other tiers.",
+    "该范围内没有这些层级的单位，请另选。",
+)
+ANSWER_REPORTS = Kind(
+    "answer_reports_wrong",
+    422,
+    "'something' names the reports of that node, and no other answer names any. Send the report first.",
+    "“有情况”须附该单位的报告编号，其他答复不附报告，请先提交报告。",
+)
+
+# Evaluation
+PERIOD_WRONG = Kind(
+    "period_wrong", 400, "from must lie before to. Choose another period.", "from 须早于 to，请另选时段。"
+)

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -109,23 +109,26 @@ class Grid:
 
     def add(self, sighting: Sighting) -> None:
         """One sighting more."""
-        keys = [sighting.node]
+        keys = [_of_node(sighting.node)]
         if sighting.lat is not None and sighting.lon is not None:
             keys.append(near_key("", sighting.lat, sighting.lon))
+        else:
+            keys.append(_nowhere(sighting.node))
         for key in keys:
             self._by_key[key][sighting.id] = sighting
             self._nodes[key].add(sighting.node)
 
     def around(self, sighting: Sighting, limits: Limits) -> Cluster | None:
         """The cluster around it among all that were added."""
-        keys = [sighting.node]
-        if sighting.lat is not None and sighting.lon is not None:
-            keys += near_keys("", sighting.lat, sighting.lon)
-        keys = [key for key in keys if key in self._by_key]
+        keys = self._keys(sighting)
         # One office may report by the thousand: that alone is looked at no closer.
         if len({sighting.node}.union(*(self._nodes[key] for key in keys))) < limits.nodes:
             return None
-        return around(sighting, (other for key in keys for other in self._by_key[key].values()), limits)
+        return around(sighting, self._at(keys), limits)
+
+    def any_linked(self, sighting: Sighting, limits: Limits) -> bool:
+        """Whether any that was added is linked to it."""
+        return any(linked(sighting, other, limits) for other in self._at(self._keys(sighting)))
 
     def forget(self, before: datetime) -> None:
         """Drop what was seen before then."""
@@ -134,3 +137,22 @@ class Grid:
         self._nodes.clear()
         for sighting in kept:
             self.add(sighting)
+
+    def _keys(self, sighting: Sighting) -> list[str]:
+        # Of its own node a report with a place looks for those without one, the others by theirs.
+        if sighting.lat is None or sighting.lon is None:
+            keys = [_of_node(sighting.node)]
+        else:
+            keys = [_nowhere(sighting.node), *near_keys("", sighting.lat, sighting.lon)]
+        return [key for key in keys if key in self._by_key]
+
+    def _at(self, keys: list[str]) -> Iterator[Sighting]:
+        return (other for key in keys for other in self._by_key[key].values())
+
+
+def _of_node(node: str) -> str:
+    return f"node {node}"
+
+
+def _nowhere(node: str) -> str:
+    return f"nowhere {node}"

@@ -1,13 +1,13 @@
 """What is unusual among reports: pure, from what was seen so far and the alarms that are known already."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from app.core.clock import day_of
-from app.detection.cluster import Cluster, Grid, Limits, Sighting, linked
+from app.detection.cluster import Cluster, Grid, Limits, Sighting
 from app.detection.ears import OLDEST, judge
 from app.hazards.detection import ClusterRule, DetectionPolicy
 
@@ -55,14 +55,6 @@ class Finding:
     reports: tuple[UUID, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A cluster that was told of: where and when, and the reports it was told by."""
-
-    anchor: Sighting
-    reports: frozenset[UUID]
-
-
 Group = tuple[str, str]
 
 
@@ -83,16 +75,19 @@ class Lookout:
         self._rules = {CLUSTER: limits_of(policy.cluster), DISEASE: limits_of(policy.disease)}
         self._diseases = frozenset(policy.disease.hazards)
         self._grids: defaultdict[Group, Grid] = defaultdict(Grid)
-        self._known: defaultdict[Group, list[Known]] = defaultdict(list)
+        # The clusters that were told of: where and when, and by which reports.
+        self._anchors: defaultdict[Group, Grid] = defaultdict(Grid)
+        self._members: defaultdict[Group, dict[UUID, datetime]] = defaultdict(dict)
 
     def see(self, seen: Seen) -> None:
         """One report more, that others may lie close to."""
         for group in self._groups(seen):
             self._grids[group].add(seen.sighting)
 
-    def know(self, rule: str, of: str, anchor: Sighting, reports: frozenset[UUID]) -> None:
+    def know(self, rule: str, of: str, anchor: Sighting, reports: Iterable[UUID]) -> None:
         """A cluster that was told of before; `of` is its family or, for a disease, its hazard."""
-        self._known[rule, of].append(Known(anchor, reports))
+        self._anchors[rule, of].add(anchor)
+        self._members[rule, of].update((report, anchor.at) for report in reports)
 
     def clusters(self, seen: Seen) -> list[Finding]:
         """The clusters around a report that were not told of yet; from now on they are known.
@@ -104,16 +99,12 @@ class Lookout:
         for group in self._groups(seen):
             rule, of = group
             limits = self._rules[rule]
-            known = [one for one in self._known[group] if abs(one.anchor.at - seen.sighting.at) <= 2 * limits.window]
-            if any(linked(one.anchor, seen.sighting, limits) for one in known):
+            if self._anchors[group].any_linked(seen.sighting, limits):
                 continue
             cluster = self._grids[group].around(seen.sighting, limits)
-            if cluster is None:
+            if cluster is None or any(one.id in self._members[group] for one in cluster.members):
                 continue
-            ids = tuple(one.id for one in cluster.members)
-            if any(not one.reports.isdisjoint(ids) for one in known):
-                continue
-            self.know(rule, of, seen.sighting, frozenset(ids))
+            self.know(rule, of, seen.sighting, (one.id for one in cluster.members))
             found.append(_finding(rule, of, seen, cluster, limits))
         return found
 
@@ -122,7 +113,8 @@ class Lookout:
         for group, grid in self._grids.items():
             before = now - LATE - 2 * self._rules[group[0]].window
             grid.forget(before)
-            self._known[group] = [one for one in self._known[group] if one.anchor.at >= before]
+            self._anchors[group].forget(before)
+            self._members[group] = {one: at for one, at in self._members[group].items() if at >= before}
 
     def _groups(self, seen: Seen) -> Iterator[Group]:
         yield CLUSTER, seen.family

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
+from uuid import UUID
 
 from app.hazards.cap import Level
 
@@ -92,3 +93,35 @@ class Course:
         if self._active is not None and self._due_at is not None and at > self._due_at:
             self._active.late += 1
             self._due_at = None
+
+
+class Courses:
+    """The courses of many incidents, begun when the first alert is raised."""
+
+    def __init__(self, due: Due) -> None:
+        self._due = due
+        self._by_incident: dict[UUID, Course] = {}
+
+    def of(self, incident: UUID) -> Course:
+        """The incident's course; it begins here when it has not begun."""
+        return self._by_incident.setdefault(incident, Course(self._due))
+
+    def said(self, incident: UUID, at: datetime, level: Level, *, raises: bool, by: str = "reports") -> None:
+        """A report, or an alarm, of an incident; most never need a course."""
+        if raises or incident in self._by_incident:
+            self.of(incident).said(at, level, raises=raises, by=by)
+
+    def act(self, incident: UUID, act: Act) -> None:
+        """An office's act at an incident's alert, or silence."""
+        if act.kind == "raised" or incident in self._by_incident:
+            self.of(incident).act(act)
+
+    def ended(self, at: datetime) -> dict[UUID, list[Raised]]:
+        """By incident: the alerts that reports and detection raised."""
+        for course in self._by_incident.values():
+            course.end(at)
+        found = {
+            incident: [one for one in course.alerts if one.by in ("reports", "detection")]
+            for incident, course in self._by_incident.items()
+        }
+        return {incident: alerts for incident, alerts in found.items() if alerts}

@@ -1,146 +1,24 @@
 """History told again under another policy: pure, one report after the other, in the order received."""
 
-from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from itertools import zip_longest
 from uuid import UUID
 
 from app.core.clock import day_of
-from app.detection.cluster import Sighting, linked
-from app.detection.lookout import (
-    CLUSTER,
-    DISEASE,
-    LATE,
-    Finding,
-    Lookout,
-    Seen,
-    asked_since,
-    count_findings,
-    count_key,
-    known_days,
-    limits_of,
-    worth_a_look,
-)
-from app.evaluation.courses import Act, Course, Due, Raised
+from app.detection.cluster import linked
+from app.detection.lookout import CLUSTER, DISEASE, LATE, Finding, limits_of
+from app.evaluation.courses import Act, Courses, Due
+from app.evaluation.early import Early
+from app.evaluation.neighbours import MOMENT, Neighbours
+from app.evaluation.outcome import AlarmRow, AlertRow, Outcome, ReportRow, differs
+from app.evaluation.told import Before, StoredAlarm, Told
 from app.hazards.cap import Certainty, Level, Severity, Urgency
 from app.hazards.catalogue import HAZARDS
 from app.hazards.policy import Policy
 from app.hazards.triage import Decision, Situation, triage
-
-# Reports that came this close together may have been stored in one transaction, or in another order.
-MOMENT = timedelta(seconds=2)
-# An alert that was raised this much earlier or later was raised at the same time.
-SAME = timedelta(seconds=60)
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A stored report without its words."""
-
-    seen: Seen
-    received_at: datetime
-    urgency: str
-    severity: str
-    certainty: str
-    figures: Mapping[str, int | float]
-    level: Level
-    alerted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StoredAlarm:
-    """An alarm that was raised; `level` is what it gave its incident's alert."""
-
-    key: str
-    rule: str
-    of: str
-    anchor: Sighting
-    reports: frozenset[UUID]
-    incident_id: UUID
-    raised_at: datetime
-    level: Level | None
-    sentence: str
-    node: str
-
-
-@dataclass(frozen=True, slots=True)
-class Before:
-    """What one city's history holds beside its reports."""
-
-    acts: Mapping[UUID, Sequence[Act]]
-    """By incident, in order."""
-    active: Mapping[UUID, Level]
-    """The incidents that had an alert when the simulation's time began, with its level."""
-    alarms: Sequence[StoredAlarm]
-    answered: Mapping[str, set[date]]
-    began: date | None
-
-
-@dataclass(frozen=True, slots=True)
-class ReportRow:
-    """A report whose level differs, and why the other policy gives it that."""
-
-    report_id: UUID
-    at: datetime
-    node: str
-    hazard: str
-    stored: Level
-    simulated: Level
-    why: str
-    why_zh: str
-
-
-@dataclass(frozen=True, slots=True)
-class AlertRow:
-    """An incident whose alerts differ; None: there was, or would have been, none."""
-
-    incident_id: UUID
-    stored: Raised | None
-    simulated: Raised | None
-    what: str
-    what_zh: str
-
-
-@dataclass(frozen=True, slots=True)
-class AlarmRow:
-    """An alarm of early detection that was raised, or would have been, but not both."""
-
-    at: datetime
-    rule: str
-    node: str
-    sentence: str
-    simulated: bool
-
-
-@dataclass(slots=True)
-class Side:
-    """The figures of one of the two: as it was, or as it would have been."""
-
-    levels: Counter[Level] = field(default_factory=Counter)
-    alerts: Counter[Level] = field(default_factory=Counter)
-    again: int = 0
-    overdue: int = 0
-    alarms: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What would have differed."""
-
-    reports: int = 0
-    stored: Side = field(default_factory=Side)
-    simulated: Side = field(default_factory=Side)
-    report_rows: list[ReportRow] = field(default_factory=list)
-    alert_rows: list[AlertRow] = field(default_factory=list)
-    alarm_rows: list[AlarmRow] = field(default_factory=list)
-
-    @property
-    def differs(self) -> bool:
-        """Whether anything does."""
-        return bool(self.report_rows or self.alert_rows or self.alarm_rows)
 
 
 def replay(
@@ -176,11 +54,11 @@ class Replay:
         self._number = 0
         self._policy, self._in_force = policy, in_force
         self._since, self._until = since, until
-        self._near = _Neighbours(policy), _Neighbours(in_force)
+        self._near = Neighbours(policy), Neighbours(in_force)
         self._waiting: deque[Told] = deque()
         self._courses = {
-            False: _Courses(_due(in_force)),
-            True: _Courses(_due(policy)),
+            False: Courses(_due(in_force)),
+            True: Courses(_due(policy)),
         }
         for incident, level in before.active.items():
             for courses in self._courses.values():
@@ -189,7 +67,7 @@ class Replay:
         for incident, acts in before.acts.items():
             for act in acts:
                 self._happens(incident, act.at, act, (False, True))
-        self._early = _Early(policy, before)
+        self._early = Early(policy, before)
         self._alarms = before.alarms
         self._raised_at = {one.key: one.raised_at for one in self._alarms}
         for one in self._alarms:
@@ -289,7 +167,7 @@ class Replay:
                 # Where nobody was ever asked, nobody can be late.
                 side.overdue += sum(one.late > 0 for one in alerts) if known else 0
             for one, other in zip_longest(stored, simulated):
-                what = _differs(one, other, known=known)
+                what = differs(one, other, known=known)
                 if what is not None:
                     outcome.alert_rows.append(AlertRow(incident, one, other, *what))
 
@@ -335,150 +213,3 @@ def _situation(one: Told, neighbours: int) -> Situation:
         kind=one.seen.kind,
         neighbours=neighbours,
     )
-
-
-def _differs(stored: Raised | None, simulated: Raised | None, *, known: bool) -> tuple[str, str] | None:
-    """What differs between an alert as it was and as it would have been, in words."""
-    if stored is None:
-        assert simulated is not None
-        return (
-            f"an alert more, {simulated.level.en}, by {simulated.by}",
-            f"多一个{simulated.level.zh}警报",
-        )
-    if simulated is None:
-        return f"no {stored.level.en} alert", f"没有{stored.level.zh}警报"
-    said = []
-    if stored.level is not simulated.level:
-        said.append(
-            (f"{simulated.level.en} instead of {stored.level.en}", f"{stored.level.zh}变为{simulated.level.zh}")
-        )
-    shift = simulated.at - stored.at
-    # Detection looks a little later than the report came, by how busy the server was.
-    if abs(shift) > SAME and "detection" not in (stored.by, simulated.by):
-        minutes = round(abs(shift) / timedelta(minutes=1))
-        later = shift > timedelta(0)
-        said.append(
-            (f"{minutes} minutes {'later' if later else 'earlier'}", f"{'晚' if later else '早'} {minutes} 分钟")
-        )
-    if stored.again != simulated.again:
-        said.append(
-            (
-                f"raised again {simulated.again} times instead of {stored.again}",
-                f"重新触发 {simulated.again} 次，原为 {stored.again} 次",
-            )
-        )
-    if known and (stored.late > 0) is not (simulated.late > 0):
-        said.append(("overdue", "超时") if simulated.late else ("in time", "未超时"))
-    if not said:
-        return None
-    return ", ".join(one for one, _ in said), "，".join(zh for _, zh in said)
-
-
-class _Courses:
-    """The courses of many incidents, begun when the first alert is raised."""
-
-    def __init__(self, due: Due) -> None:
-        self._due = due
-        self._by_incident: dict[UUID, Course] = {}
-
-    def of(self, incident: UUID) -> Course:
-        return self._by_incident.setdefault(incident, Course(self._due))
-
-    def said(self, incident: UUID, at: datetime, level: Level, *, raises: bool, by: str = "reports") -> None:
-        if raises or incident in self._by_incident:
-            self.of(incident).said(at, level, raises=raises, by=by)
-
-    def act(self, incident: UUID, act: Act) -> None:
-        if act.kind == "raised" or incident in self._by_incident:
-            self.of(incident).act(act)
-
-    def ended(self, at: datetime) -> dict[UUID, list[Raised]]:
-        """By incident: the alerts that reports and detection raised."""
-        for course in self._by_incident.values():
-            course.end(at)
-        found = {
-            incident: [one for one in course.alerts if one.by in ("reports", "detection")]
-            for incident, course in self._by_incident.items()
-        }
-        return {incident: alerts for incident, alerts in found.items() if alerts}
-
-
-class _Neighbours:
-    """When each node of a town reported a family lately."""
-
-    def __init__(self, policy: Policy) -> None:
-        self._window = timedelta(hours=policy.triage.neighbour_window_hours)
-        self._heard: defaultdict[tuple[str, str], defaultdict[str, deque[datetime]]] = defaultdict(
-            lambda: defaultdict(deque)
-        )
-
-    def hear(self, one: Told) -> None:
-        if one.seen.town is not None:
-            times = self._heard[one.seen.town, one.seen.family][one.seen.sighting.node]
-            times.append(one.received_at)
-            while times[0] < one.received_at - self._window - 2 * MOMENT:
-                times.popleft()
-
-    def of(self, one: Told) -> tuple[int, int, int]:
-        """How many others had surely been stored, had been received by then, and may have been stored."""
-        if one.seen.town is None:
-            return 0, 0, 0
-        sure = received = maybe = 0
-        at, earliest = one.received_at, one.received_at - self._window
-        for node, times in self._heard[one.seen.town, one.seen.family].items():
-            if node == one.seen.sighting.node or times[-1] < earliest:
-                continue
-            maybe += 1
-            # Few are later than a moment before: each node's times are in order.
-            by_then = next((when for when in reversed(times) if when <= at), None)
-            before = next((when for when in reversed(times) if when < at - MOMENT), None)
-            received += by_then is not None and by_then >= earliest
-            sure += before is not None and before >= earliest
-        return sure, received, maybe
-
-
-class _Early:
-    """What early detection would have said."""
-
-    def __init__(self, policy: Policy, before: Before) -> None:
-        self._policy = policy.detection
-        self._before = before
-        self._asked_since = asked_since(before.answered)
-        self._lookout = Lookout(self._policy)
-        self._counts: defaultdict[tuple[str, str], Counter[date]] = defaultdict(Counter)
-        self._told: set[str] = set()
-        self._seen = 0
-        self.found: list[tuple[datetime, Finding]] = []
-
-    def look(self, one: Told) -> list[Finding]:
-        seen = one.seen
-        if seen.kind not in self._policy.kinds:
-            return []
-        self._lookout.see(seen)
-        if seen.town is not None:
-            self._counts[seen.town, seen.family][seen.day] += 1
-        if not worth_a_look(seen, self._policy, one.received_at):
-            return []
-        self._seen += 1
-        if self._seen % 1000 == 0:
-            self._lookout.forget(one.received_at)
-        findings = self._lookout.clusters(seen) + self._counted(seen)
-        self._told |= {finding.key for finding in findings}
-        self.found += [(one.received_at, finding) for finding in findings]
-        return findings
-
-    def _counted(self, seen: Seen) -> list[Finding]:
-        if seen.town is None:
-            return []
-        counts = self._counts[seen.town, seen.family]
-        few = counts[seen.day] < self._policy.count_at_least
-        if few or all(count_key(method, seen) in self._told for method in self._policy.ears):
-            return []
-        known = known_days(
-            seen.day,
-            town=seen.town,
-            answered=self._before.answered,
-            asked_since=self._asked_since,
-            began=self._before.began,
-        )
-        return count_findings(self._policy, seen, counts, known, self._told)

@@ -1,5 +1,6 @@
 """What early detection makes of reports as they come in."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -345,3 +346,20 @@ async def started_drill(database: Database, now: datetime) -> UUID:
         row = {"city_id": CITY, "id": found, "node_code": CITY, "title": "【演练】", "pace": 1.0, "began_at": now}
         await conn.execute(insert(Drill), [row])
     return found
+
+
+async def test_two_processes_that_look_at_once_tell_each_alarm_once(
+    post: Post, database: Database, clock: ManualClock, database_url: str
+) -> None:
+    for hazard in ("flood.river", "fire.building"):
+        for village in (VILLAGE, NEIGHBOUR, THIRD):
+            await post(village, location=place(), hazard=hazard)
+    others = [Database(database_url, pool=2) for _ in range(3)]
+
+    await asyncio.gather(*(run_due(one, policy=POLICY, clock=clock) for one in (database, *others)))
+
+    for one in others:
+        await one.close()
+    alarms = await look(database, clock)
+    assert [alarm.family for alarm in sorted(alarms, key=lambda alarm: alarm.family)] == ["accident", "natural"]
+    assert sum(one.topic == "alarm" for one in await rows(database, FeedEvent)) == 2

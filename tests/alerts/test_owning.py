@@ -1,0 +1,223 @@
+"""Whose an alert is: taken by one, kept, handed back, sent up; and whoever comes too late is told."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.core.clock import ManualClock
+from app.core.settings import Settings
+from tests.accounts.people import bearer, create_key
+from tests.alerts.acts import act, alert_of, got, pass_time, told
+from tests.alerts.test_polling import raise_alert
+from tests.alerts.test_until import another, minutes
+from tests.builders import CITY, OTHER_CITY, OTHER_TOWN, TOWN, VILLAGE
+
+pytestmark = pytest.mark.anyio
+
+As = Callable[[str, str], dict[str, str]]
+
+VERBS: list[tuple[str, dict[str, Any]]] = [
+    ("acknowledge", {}),
+    ("release", {}),
+    ("escalate", {}),
+    ("close", {"reason": "【演练】水退"}),
+]
+
+
+async def owned_by(client: httpx.AsyncClient, as_: As, node: str, role: str = "desk") -> str:
+    """A new alert that this sign-in has taken on."""
+    alert: str = (await raise_alert(client, as_))["alert_id"]
+    taken = await act(client, as_(node, role), alert, "acknowledge")
+    assert taken.json()["applied"]
+    return alert
+
+
+async def test_of_two_who_acknowledge_at_once_in_two_processes_one_wins_and_the_other_is_told_who(
+    settings: Settings, clock: ManualClock, as_: As
+) -> None:
+    async with another(settings, clock) as (_, here), another(settings, clock) as (_, there):
+        alert = (await raise_alert(here, as_))["alert_id"]
+        for _ in range(6):
+            answers = await asyncio.gather(
+                act(here, as_(TOWN, "desk"), alert, "acknowledge"),
+                act(there, as_(CITY, "desk"), alert, "acknowledge"),
+                act(here, as_(CITY, "supervisor"), alert, "acknowledge"),
+            )
+
+            won, *lost = sorted(answers, key=lambda answer: answer.status_code)
+            assert [answer.status_code for answer in (won, *lost)] == [200, 409, 409]
+            owner = won.json()["owner"]
+            for answer in lost:
+                problem = answer.json()
+                assert (problem["code"], problem["owner"]) == ("alert_owned", owner)
+                assert (
+                    problem["detail"] == f"{owner['label']} ({owner['node']}) acknowledged this alert at {minutes(0)}."
+                )
+            await act(here, as_(CITY, "admin"), alert, "release")
+            if owner["node"] == CITY:
+                role = owner["label"].split("-")[0]
+                await act(there, as_(CITY, role), alert, "release")
+        events = [kind for kind, _, _ in await told(here, as_(CITY, "desk"))]
+
+    assert events == ["alert.raised", *["alert.acknowledged", "alert.released"] * 6]
+
+
+async def test_an_owner_is_the_office_and_its_sign_in_and_no_more(client: httpx.AsyncClient, as_: As) -> None:
+    alert = await owned_by(client, as_, TOWN)
+
+    owner = (await alert_of(client, as_(VILLAGE, "reporter"), alert))["owner"]
+
+    assert owner == {"node": TOWN, "name": "上口镇", "label": f"desk-{TOWN}", "at": minutes(0)}
+
+
+@pytest.mark.parametrize(
+    ("owner", "other"),
+    [
+        ((TOWN, "desk"), (TOWN, "supervisor")),
+        ((TOWN, "desk"), (VILLAGE, "desk")),
+        ((CITY, "desk"), (TOWN, "desk")),
+        ((CITY, "desk"), (CITY, "supervisor")),
+    ],
+)
+async def test_others_are_told_whose_it_is(
+    client: httpx.AsyncClient, as_: As, owner: tuple[str, str], other: tuple[str, str]
+) -> None:
+    alert = await owned_by(client, as_, *owner)
+    before = await alert_of(client, as_(CITY, "reporter"), alert)
+
+    for verb in ("acknowledge", "release", "escalate"):
+        refused = await act(client, as_(*other), alert, verb)
+        assert (refused.status_code, refused.json()["code"]) == (409, "alert_owned")
+        assert refused.json()["owner"] == before["owner"]
+    assert await alert_of(client, as_(CITY, "reporter"), alert) == before
+
+
+@pytest.mark.parametrize(
+    ("owner", "by"), [((TOWN, "desk"), (TOWN, "desk")), ((TOWN, "desk"), (CITY, "desk")), ((CITY, "desk"),) * 2]
+)
+async def test_its_owner_hands_it_back_or_the_office_above(
+    app: FastAPI, client: httpx.AsyncClient, as_: As, owner: tuple[str, str], by: tuple[str, str]
+) -> None:
+    alert = await owned_by(client, as_, *owner)
+    app.state.clock.advance(timedelta(minutes=10))
+
+    released = (await act(client, as_(*by), alert, "release", note="【演练】换班")).json()
+
+    assert (released["applied"], released["notice"]) == (True, None)
+    assert (released["state"], released["owner"], released["due_at"]) == ("raised", None, minutes(25))
+    assert released["escalation"] == {"step": 1, "next_at": minutes(25), "to": ["town.desk"]}
+    last = (await got(client, as_(TOWN, "desk"), f"/v1/alerts/{alert}/timeline"))["items"][-1]
+    assert (last["type"], last["node"], last["tier"]) == (
+        "alert.released",
+        by[0],
+        "city" if by[0] == CITY else "town",
+    )
+    assert "【演练】换班" in last["text"]
+    assert "【演练】换班" in last["text_zh"]
+    again = (await act(client, as_(OTHER_CITY, "desk"), alert, "acknowledge")).status_code
+    assert again == 404
+    taken = (await act(client, as_(TOWN, "supervisor"), alert, "acknowledge")).json()
+    assert taken["owner"]["label"] == f"supervisor-{TOWN}"
+
+
+async def test_its_owner_sends_it_up_and_has_it_no_longer(app: FastAPI, client: httpx.AsyncClient, as_: As) -> None:
+    alert = await owned_by(client, as_, TOWN)
+    app.state.clock.advance(timedelta(minutes=10))
+
+    sent = (await act(client, as_(TOWN, "desk"), alert, "escalate", note="【演练】冲锋舟不足")).json()
+    await pass_time(app, 15)
+
+    assert (sent["applied"], sent["state"], sent["owner"]) == (True, "raised", None)
+    assert (sent["escalation"]["step"], sent["escalation"]["to"]) == (2, ["city.desk"])
+    assert sent["due_at"] == minutes(25)
+    assert (await told(client, as_(CITY, "desk")))[2:] == [("alert.escalated", 3, 2), ("alert.escalated", 4, 3)]
+    steps = (await got(client, as_(CITY, "desk"), f"/v1/alerts/{alert}/timeline"))["items"]
+    assert [step["node"] for step in steps] == [None, TOWN, TOWN, None]
+    assert "【演练】冲锋舟不足" in steps[2]["text_zh"]
+
+
+async def test_nobodys_alert_is_sent_up_by_whoever_sees_it_also_from_its_last_step(
+    client: httpx.AsyncClient, as_: As
+) -> None:
+    alert = (await raise_alert(client, as_))["alert_id"]
+
+    steps = [(await act(client, as_(VILLAGE, "desk"), alert, "escalate")).json()["escalation"] for _ in range(14)]
+
+    assert [step["step"] for step in steps] == list(range(2, 16))
+    assert [step["to"] for step in steps[:2]] == [["city.desk"], ["city.supervisor", "channels"]]
+    assert all(step["to"] == ["city.supervisor", "channels"] for step in steps[1:])
+    assert steps[-1]["next_at"] is None
+
+
+async def test_on_a_closed_alert_every_act_is_seen_to_change_nothing(client: httpx.AsyncClient, as_: As) -> None:
+    desk = as_(CITY, "desk")
+    alert = await owned_by(client, as_, TOWN)
+    closed = (await act(client, desk, alert, "close", reason="【演练】水退")).json()
+    before = await told(client, desk)
+
+    for verb, body in VERBS:
+        answer = await act(client, desk, alert, verb, **body)
+        assert answer.status_code == 200
+        notice = answer.json()["notice"]
+        assert answer.json() == closed | {"applied": False, "notice": notice}
+        assert notice["code"] == "alert_closed"
+        assert notice["text"]
+        assert notice["text_zh"]
+    assert await told(client, desk) == before
+
+
+async def test_handing_back_what_nobody_has_is_seen_to_change_nothing(client: httpx.AsyncClient, as_: As) -> None:
+    alert = (await raise_alert(client, as_))["alert_id"]
+    before = await alert_of(client, as_(CITY, "reporter"), alert)
+
+    answer = (await act(client, as_(TOWN, "desk"), alert, "release")).json()
+
+    assert (answer.pop("applied"), answer.pop("notice")["code"]) == (False, "alert_unowned")
+    assert answer == before
+
+
+async def test_an_alert_that_one_may_not_see_is_not_there(client: httpx.AsyncClient, as_: As) -> None:
+    alert = (await raise_alert(client, as_))["alert_id"]
+
+    for office, (verb, body) in itertools.product((OTHER_TOWN, OTHER_CITY), VERBS):
+        refused = await act(client, as_(office, "desk"), alert, verb, **body)
+        assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
+    assert (await alert_of(client, as_(CITY, "reporter"), alert))["version"] == 1
+
+
+async def test_what_the_body_does_not_know_is_refused(client: httpx.AsyncClient, as_: As) -> None:
+    alert = (await raise_alert(client, as_))["alert_id"]
+
+    for verb, body in VERBS:
+        refused = await act(client, as_(TOWN, "desk"), alert, verb, **body, untill=minutes(5))
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/untill")
+
+
+async def test_a_machine_owns_what_it_took_on_as_a_person_does(client: httpx.AsyncClient, as_: As) -> None:
+    made = await create_key(client, node=TOWN, scopes=["alerts:read", "alerts:act"])
+    key = bearer(made.json()["key"])
+    alert = (await raise_alert(client, as_))["alert_id"]
+
+    taken = (await act(client, key, alert, "acknowledge")).json()
+    refused = await act(client, as_(TOWN, "desk"), alert, "release")
+    released = (await act(client, key, alert, "release")).json()
+
+    assert (taken["owner"]["node"], taken["owner"]["label"]) == (TOWN, "gateway")
+    assert refused.status_code == 409
+    assert (released["applied"], released["state"]) == (True, "raised")
+
+
+async def test_a_note_keeps_no_personal_identifier(client: httpx.AsyncClient, as_: As) -> None:
+    alert = await owned_by(client, as_, TOWN)
+
+    await act(client, as_(TOWN, "desk"), alert, "release", note="请拨13800138000")
+
+    timeline = await got(client, as_(CITY, "desk"), f"/v1/alerts/{alert}/timeline")
+    assert "请拨" in timeline["items"][-1]["text"]
+    assert "13800138000" not in str(timeline)
