@@ -28,6 +28,8 @@ from app.core.queries import no_unknown_query
 from app.core.serving import on_stop
 from app.core.settings import Settings
 from app.core.timers import Job, Timer
+from app.deliveries.routes import router as deliveries_router
+from app.deliveries.sending import Sender
 from app.detection import engine as detection_engine
 from app.detection.routes import router as detection_router
 from app.drills.routes import router as drills_router
@@ -55,7 +57,7 @@ PRUNE_SECONDS = 3600
 STOP_SECONDS = 6
 PRUNE_AFTER_START_SECONDS = 60
 # Timers that a commit may give something to do.
-FOLLOW_LOG = frozenset({"detection"})
+FOLLOW_LOG = frozenset({"detection", "deliveries"})
 
 DESCRIPTION = """
 Three-tier incident reporting and early warning: villages and towns report what threatens life, health, homes or an
@@ -89,7 +91,9 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
     state.throttle = Throttle(per_minute=settings.sign_in_attempts_per_minute)
     state.writer = Writer(database, policy, clock)
     state.sightings = Sightings(clock)
+    state.sender = Sender(database, clock, private_targets=settings.delivery_private_targets)
     state.timers = _timers(state)
+    state.wake_deliveries = next(timer for timer in state.timers if timer.name == "deliveries").wake
     state.tree_listeners = [incidents.follow_tree, alerts.follow_tree]
     database.listeners += [state.heads.heard, state.callers.heard, partial(_wake, state.timers)]
 
@@ -106,6 +110,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
         reports_router,
         incidents_router,
         detection_router,
+        deliveries_router,
         drills_router,
         evaluation_router,
         rollcalls_router,
@@ -126,6 +131,7 @@ def _timers(state: State) -> list[Timer]:
         ),
         "rollcalls": partial(rollcalls_engine.run_due, database, policy=policy, clock=clock),
         "sightings": partial(state.sightings.flush, database),
+        "deliveries": state.sender.run_due,
     }
     seconds = state.settings.timers_poll_seconds
     return [
@@ -164,6 +170,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         for timer in state.timers:
             timer.stop()
         await asyncio.wait([following, *timing], timeout=STOP_SECONDS)
+        await state.sender.stop()
         with contextlib.suppress(DatabaseAway):
             await state.sightings.flush(state.database)
         for task in tasks:

@@ -3,6 +3,7 @@
 from app.accounts import models as accounts
 from app.alerts import models as alerts
 from app.core.database import Base
+from app.deliveries import models as deliveries
 from app.detection import models as detection
 from app.drills import models as drills
 from app.feed import models as feed
@@ -14,6 +15,7 @@ from app.rollcalls import models as rollcalls
 __all__ = [
     "accounts",
     "alerts",
+    "deliveries",
     "detection",
     "drills",
     "feed",

@@ -38,6 +38,43 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_drills_city_id_began_at"), ["city_id", "began_at"], unique=False)
 
     op.create_table(
+        "receivers",
+        sa.Column("city_id", sa.String(length=32), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.String(length=8), nullable=False),
+        sa.Column("node_code", sa.String(length=32), nullable=False),
+        sa.Column("label", sa.String(length=80), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False, comment="a channel's holds its token: never shown again"),
+        sa.Column(
+            "events",
+            sa.JSON().with_variant(JSONB(), "postgresql"),
+            nullable=False,
+            comment="types or patterns; none, for a channel: as escalation says",
+        ),
+        sa.Column("levels", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False, comment="none: every level"),
+        sa.Column("drills", sa.Boolean(), nullable=False, comment="hears exercises only, instead of the real only"),
+        sa.Column(
+            "secrets",
+            sa.JSON().with_variant(JSONB(), "postgresql"),
+            nullable=False,
+            comment="the newest first; the old with its end",
+        ),
+        sa.Column("state", sa.String(length=8), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True, comment="why it is disabled, or what it has missed"),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "epoch",
+            sa.Uuid(),
+            nullable=False,
+            comment="of the city's log; with seq, how far it has been looked through",
+        ),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("kind IN ('webhook', 'channel')", name=op.f("ck_receivers_kind")),
+        sa.CheckConstraint("state IN ('active', 'disabled', 'deleted')", name=op.f("ck_receivers_state")),
+        sa.ForeignKeyConstraint(["node_code"], ["nodes.code"], name=op.f("fk_receivers_node_code")),
+        sa.PrimaryKeyConstraint("city_id", "id", name=op.f("pk_receivers")),
+    )
+    op.create_table(
         "roll_calls",
         sa.Column("city_id", sa.String(length=32), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -60,6 +97,38 @@ def upgrade() -> None:
     with op.batch_alter_table("roll_calls", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_roll_calls_city_id_due_at"), ["city_id", "due_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_roll_calls_city_id_opened_at"), ["city_id", "opened_at"], unique=False)
+
+    op.create_table(
+        "deliveries",
+        sa.Column("city_id", sa.String(length=32), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False, comment="the webhook-id, the same over all tries"),
+        sa.Column("receiver_id", sa.Uuid(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=True, comment="of the log; none: a test"),
+        sa.Column("type", sa.String(length=32), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("urgent", sa.Boolean(), nullable=False),
+        sa.Column("body", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("state", sa.String(length=10), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column(
+            "next_at", sa.DateTime(timezone=True), nullable=True, comment="while a try runs: when it counts as lost"
+        ),
+        sa.CheckConstraint("state IN ('pending', 'delivered', 'failed')", name=op.f("ck_deliveries_state")),
+        sa.ForeignKeyConstraint(
+            ["city_id", "receiver_id"],
+            ["receivers.city_id", "receivers.id"],
+            name=op.f("fk_deliveries_city_id_receiver_id"),
+        ),
+        sa.PrimaryKeyConstraint("city_id", "id", name=op.f("pk_deliveries")),
+        sa.UniqueConstraint("city_id", "receiver_id", "seq", name=op.f("uq_deliveries_city_id_receiver_id_seq")),
+    )
+    with op.batch_alter_table("deliveries", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_deliveries_city_id_receiver_id_at"), ["city_id", "receiver_id", "at"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_deliveries_city_id_state_next_at"), ["city_id", "state", "next_at"], unique=False
+        )
 
     op.create_table(
         "alert_sightings",
@@ -92,6 +161,30 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["node_code"], ["nodes.code"], name=op.f("fk_alert_steps_node_code")),
         sa.PrimaryKeyConstraint("city_id", "alert_id", "version", name=op.f("pk_alert_steps")),
     )
+    with op.batch_alter_table("alert_steps", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_alert_steps_city_id_node_code_at"), ["city_id", "node_code", "at"], unique=False
+        )
+
+    op.create_table(
+        "receipts",
+        sa.Column("city_id", sa.String(length=32), nullable=False),
+        sa.Column("delivery_id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True, comment="the HTTP status, where there was one"),
+        sa.Column("outcome", sa.String(length=20), nullable=False),
+        sa.Column("milliseconds", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["city_id", "delivery_id"],
+            ["deliveries.city_id", "deliveries.id"],
+            name=op.f("fk_receipts_city_id_delivery_id"),
+        ),
+        sa.PrimaryKeyConstraint("city_id", "delivery_id", "number", name=op.f("pk_receipts")),
+    )
+    with op.batch_alter_table("receipts", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_receipts_city_id_at"), ["city_id", "at"], unique=False)
+
     op.create_table(
         "roll_call_answers",
         sa.Column("city_id", sa.String(length=32), nullable=False),
@@ -99,6 +192,7 @@ def upgrade() -> None:
         sa.Column("node_code", sa.String(length=32), nullable=False),
         sa.Column("tier", sa.String(length=8), nullable=False),
         sa.Column("town_code", sa.String(length=32), nullable=True, comment="on the day it was asked"),
+        sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("why", sa.Text(), nullable=False),
         sa.Column("reports", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
@@ -107,6 +201,7 @@ def upgrade() -> None:
         sa.Column("late", sa.Boolean(), nullable=False),
         sa.Column("silent_since", sa.DateTime(timezone=True), nullable=True, comment="found silent; none: it was not"),
         sa.Column("last_heard_at", sa.DateTime(timezone=True), nullable=True, comment="before that; none: never"),
+        sa.Column("silent", sa.Boolean(), nullable=False, comment="still, and no later roll call was missed"),
         sa.Column(
             "heard_at", sa.DateTime(timezone=True), nullable=True, comment="heard again, which ended its silence"
         ),
@@ -129,14 +224,16 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("roll_call_answers", schema=None) as batch_op:
         batch_op.create_index(
-            batch_op.f("ix_roll_call_answers_city_id_node_code_state"), ["city_id", "node_code", "state"], unique=False
+            batch_op.f("ix_roll_call_answers_city_id_node_code_answered_at"),
+            ["city_id", "node_code", "answered_at"],
+            unique=False,
         )
         batch_op.create_index(
-            "ix_roll_call_answers_city_id_silent",
-            ["city_id", "silent_since"],
+            "ix_roll_call_answers_city_id_node_code_silent",
+            ["city_id", "node_code"],
             unique=False,
-            postgresql_where=sa.text("silent_since IS NOT NULL AND heard_at IS NULL"),
-            sqlite_where=sa.text("silent_since IS NOT NULL AND heard_at IS NULL"),
+            postgresql_where=sa.text("silent"),
+            sqlite_where=sa.text("silent = 1"),
         )
 
     op.create_table(
@@ -318,20 +415,33 @@ def downgrade() -> None:
     op.drop_table("alarms")
     with op.batch_alter_table("roll_call_answers", schema=None) as batch_op:
         batch_op.drop_index(
-            "ix_roll_call_answers_city_id_silent",
-            postgresql_where=sa.text("silent_since IS NOT NULL AND heard_at IS NULL"),
-            sqlite_where=sa.text("silent_since IS NOT NULL AND heard_at IS NULL"),
+            "ix_roll_call_answers_city_id_node_code_silent",
+            postgresql_where=sa.text("silent"),
+            sqlite_where=sa.text("silent = 1"),
         )
-        batch_op.drop_index(batch_op.f("ix_roll_call_answers_city_id_node_code_state"))
+        batch_op.drop_index(batch_op.f("ix_roll_call_answers_city_id_node_code_answered_at"))
 
     op.drop_table("roll_call_answers")
+    with op.batch_alter_table("receipts", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_receipts_city_id_at"))
+
+    op.drop_table("receipts")
+    with op.batch_alter_table("alert_steps", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_alert_steps_city_id_node_code_at"))
+
     op.drop_table("alert_steps")
     op.drop_table("alert_sightings")
+    with op.batch_alter_table("deliveries", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_deliveries_city_id_state_next_at"))
+        batch_op.drop_index(batch_op.f("ix_deliveries_city_id_receiver_id_at"))
+
+    op.drop_table("deliveries")
     with op.batch_alter_table("roll_calls", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_roll_calls_city_id_opened_at"))
         batch_op.drop_index(batch_op.f("ix_roll_calls_city_id_due_at"))
 
     op.drop_table("roll_calls")
+    op.drop_table("receivers")
     with op.batch_alter_table("drills", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_drills_city_id_began_at"))
 

@@ -45,7 +45,8 @@ async def run_due(database: Database, *, clock: Clock, batch: int = BATCH) -> da
             async with database.writing() as conn:
                 done = await advance(conn, city_id=city_id, now=clock.now(), limit=batch)
             if not done:
-                # Another process is at it.
+                # Another process is at it: what it leaves is found at the next poll.
+                due = None
                 break
         if due is not None:
             found.append(due)

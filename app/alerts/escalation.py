@@ -9,6 +9,8 @@ from app.hazards.cap import Level
 
 Row = Mapping[str, Any]
 
+BYPASSED = "escalation.bypass"
+
 NAMES = {
     "town.desk": ("the town's desk", "乡镇值班室"),
     "town.supervisor": ("the town's supervisor", "乡镇带班领导"),
@@ -138,7 +140,7 @@ def turns(row: Row, now: datetime) -> Iterator[Turn]:
 
 def _next_turn(row: Row, now: datetime) -> Turn | None:
     if row["state"] == "acknowledged" and row["until"] is not None and row["until"] <= now:
-        office = row["owner"]["label"]
+        office = row["owner"].get("name") or row["owner"]["node"]
         return Turn(
             "alert.rearmed",
             unowned(row, now),
@@ -160,20 +162,25 @@ def _next_turn(row: Row, now: datetime) -> Turn | None:
 
 def bypass(row: Row, office: str, now: datetime) -> Turn:
     """An office did not open a report in time: a raised alert goes at least to the first step that names the city."""
-    changes: dict[str, Any] = {}
-    found = plan(row["policy"], row["level"])
-    if row["state"] == "raised" and found is not None:
-        first = next((number for number, to in enumerate(found.to, 1) if any(map(_of_city, to))), len(found.to))
-        if row["escalation_step"] < first:
-            standing = reach(found, first, since=row["escalation_from"] or now, now=now)
-            changes = {"escalation_step": standing.step, "escalation_next_at": standing.next_at}
     return Turn(
         "alert.bypassed",
-        changes,
+        to_city(row, now),
         f"{office} did not open the report in time: bypassed to the city.",
         f"{office}未按时开阅，已越级提请市级处置。",
-        "escalation.bypass",
+        BYPASSED,
     )
+
+
+def to_city(row: Row, now: datetime) -> dict[str, Any]:
+    """What is written to a raised alert that goes at least to the first step that names an office of the city."""
+    found = plan(row["policy"], row["level"])
+    if row["state"] != "raised" or found is None:
+        return {}
+    first = next((number for number, to in enumerate(found.to, 1) if any(map(_of_city, to))), len(found.to))
+    if row["escalation_step"] >= first:
+        return {}
+    standing = reach(found, first, since=row["escalation_from"] or now, now=now)
+    return {"escalation_step": standing.step, "escalation_next_at": standing.next_at}
 
 
 def _of_city(target: str) -> bool:
@@ -194,7 +201,7 @@ def with_reason(row: Row, turn: Turn) -> dict[str, Any]:
     kept = [
         reason
         for reason in row["reasons"]
-        if reason["rule"] != turn.reason or (reason["rule"] == "escalation.bypass" and reason != said)
+        if reason["rule"] != turn.reason or (reason["rule"] == BYPASSED and reason != said)
     ]
     return {**turn.changes, "reasons": [said, *kept]}
 

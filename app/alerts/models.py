@@ -79,7 +79,10 @@ class AlertStep(Base):
     text: Mapped[str] = mapped_column(Text)
     text_zh: Mapped[str] = mapped_column(Text)
 
-    __table_args__ = (ForeignKeyConstraint(["city_id", "alert_id"], ["alerts.city_id", "alerts.id"]),)
+    __table_args__ = (
+        ForeignKeyConstraint(["city_id", "alert_id"], ["alerts.city_id", "alerts.id"]),
+        Index(None, "city_id", "node_code", "at"),
+    )
 
 
 class AlertSighting(Base):

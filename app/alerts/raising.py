@@ -102,13 +102,17 @@ def next_alert(
     was = Level(current["level"])
     if gravest.level.rank <= was.rank:
         return Change(row, "alert.updated")
-    row |= {"level": str(gravest.level), "headline": gravest.headline, "reasons": list(gravest.reasons)}
+    # That an office was bypassed stays true, and stays in sight.
+    kept = [reason for reason in current["reasons"] if reason["rule"] == escalation.BYPASSED]
+    row |= {"level": str(gravest.level), "headline": gravest.headline, "reasons": [*gravest.reasons, *kept]}
     # An alert from before policies were kept takes the one in force.
     row["policy"] = row["policy"] or rules.snapshot
     if current["state"] == "acknowledged":
         row |= escalation.unowned(row, now)
-        row["reasons"] = [escalation.raised_again(was, gravest.level), *gravest.reasons]
+        row["reasons"] = [escalation.raised_again(was, gravest.level), *gravest.reasons, *kept]
         return Change(row, "alert.rearmed")
     row |= escalation.begin(row["policy"], row["level"], now)
+    if kept:
+        row |= escalation.to_city(row, now)
     row["due_at"] = min(row["due_at"], current["due_at"]) if current["due_at"] else row["due_at"]
     return Change(row, "alert.upgraded")

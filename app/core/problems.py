@@ -148,6 +148,7 @@ INCIDENT_UNKNOWN = Kind(
     "incident_unknown", 422, "There is no incident {incident} that you may see.", "没有您可见的事件 {incident}。"
 )
 DRILL_UNKNOWN = Kind("drill_unknown", 422, "There is no drill {drill} for this office.", "该单位没有参加演练 {drill}。")
+DRILL_ENDED = Kind("drill_ended", 422, "The drill {drill} has ended.", "演练 {drill} 已结束。")
 OBSERVED_IN_FUTURE = Kind(
     "observed_in_future",
     422,
@@ -182,7 +183,12 @@ UNTIL_WRONG = Kind(
 )
 
 # Roll calls
-DUE_PASSED = Kind("due_passed", 422, "The due time has passed. Choose a later one.", "截止时间已过，请另选时间。")
+DUE_WRONG = Kind(
+    "due_wrong",
+    422,
+    "The due time must lie ahead, at most {days} days. Choose another time.",
+    "截止时间须晚于当前时间且不超过 {days} 天，请另选时间。",
+)
 NOBODY_ASKED = Kind(
     "nobody_asked",
     422,
@@ -199,4 +205,24 @@ ANSWER_REPORTS = Kind(
 # Evaluation
 PERIOD_WRONG = Kind(
     "period_wrong", 400, "from must lie before to. Choose another period.", "from 须早于 to，请另选时段。"
+)
+
+# Deliveries
+TARGET_WRONG = Kind(
+    "target_wrong",
+    422,
+    "This is not an address that can be called: use https://, a host name, and no sign-in in it.",
+    "该地址无法使用：请用 https://、主机名，且地址中不得含登录信息。",
+)
+CHANNEL_WRONG = Kind(
+    "channel_wrong",
+    422,
+    "This is not the address of a known channel. Known: {schemes}.",
+    "该通知渠道地址无效。可用：{schemes}。",
+)
+CHANNELS_MISSING = Kind(
+    "channels_missing",
+    503,
+    "Notification channels need the extra 'notify', which is not installed here.",
+    "通知渠道需要安装附加组件 notify。",
 )

@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     timers_poll_seconds: float = Field(
         1.0, ge=0, le=60, description="How late a deadline may be noticed; 0: this process runs no timers."
     )
+    delivery_private_targets: bool = Field(
+        False, description="Let webhooks go to http and to private addresses: for tests, and networks without others."
+    )
     stream_ping_seconds: float = Field(15.0, gt=0, description="Heartbeat of open event streams.")
     metrics_from: str = Field(
         "127.0.0.0/8,::1/128", description="Networks that may read /metrics, separated by commas; others get 404."

@@ -60,13 +60,10 @@ class Timer:
     async def _pause(self, due: datetime | None) -> None:
         seconds = self._poll_seconds
         if due is not None:
-            seconds = min(seconds, max(0.0, (due - self._clock.now()).total_seconds()))
-        if seconds <= 0:
-            # Others are to have their turn, also when a job always finds more.
-            await asyncio.sleep(0)
-            return
-        # Many commits a second are looked at together.
-        await asyncio.sleep(min(seconds, REST_SECONDS))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds - REST_SECONDS):
-                await self._woken.wait()
+            seconds = min(seconds, (due - self._clock.now()).total_seconds())
+        # Many commits a second are looked at together, and what cannot be done now is not tried in a circle.
+        await asyncio.sleep(REST_SECONDS)
+        if seconds > REST_SECONDS:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds - REST_SECONDS):
+                    await self._woken.wait()

@@ -1,5 +1,5 @@
 import re
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
@@ -54,7 +54,7 @@ def moment(given: str, *, ends: bool = False) -> datetime:
     try:
         if _DAY.fullmatch(given):
             day = date.fromisoformat(given) + timedelta(days=ends)
-            return datetime.combine(day, time(), ZONE)
+            return datetime.combine(day, time(), ZONE).astimezone(UTC)
         return _TIME.validate_python(given)
     except (ValidationError, ValueError, OverflowError):
         raise ValueError(f"{given} is neither a day (2018-08-20) nor a time with its offset.") from None
@@ -91,9 +91,7 @@ def drill_id(given: str | None) -> UUID | None:
 
 def _name(figure: str) -> str:
     what, _, whom = figure.partition(".")
-    english = f"{NAMES[what][0]} {NAMES[whom][0]}" if whom else NAMES[what][0]
-    # In Chinese the office stands before what it does, but behind what reaches it.
-    chinese = (
-        NAMES[what][1] if not whom else "".join((NAMES[whom][1], NAMES[what][1])[:: -1 if what == "carried" else 1])
-    )
-    return f"{english}  {chinese}"
+    (english, chinese), (by, by_zh) = NAMES[what], NAMES.get(whom, ("", ""))
+    # In Chinese an office stands before what it does, but behind what reaches it.
+    said = chinese + by_zh if what == "carried" else by_zh + chinese
+    return f"{english} {by}".rstrip() + f"  {said}"

@@ -1,7 +1,8 @@
 """The ledger of warning: every urgent report of a period, and how long each part of its warning took."""
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -61,7 +62,7 @@ async def entries(conn: AsyncConnection, *, caller: Caller, period: Period) -> l
     """
     wanted = _wanted(caller, period)
     version = func.coalesce(Report.alert_version, 1).label("alert_version")
-    rows = await conn.execute(
+    found = await conn.execute(
         select(
             Report.id,
             Report.node_code,
@@ -77,9 +78,20 @@ async def entries(conn: AsyncConnection, *, caller: Caller, period: Period) -> l
         .where(wanted)
         .order_by(Report.received_at, Report.id)
     )
+    rows = found.all()
     carried = await _carried(conn, caller, wanted)
     steps = await _steps(conn, caller, wanted)
     held = await _held(conn, caller, wanted)
+    # A night of ten thousand reports takes a while: not on the event loop.
+    return await asyncio.to_thread(_entries, rows, carried, steps, held)
+
+
+def _entries(
+    rows: Sequence[Any],
+    carried: Mapping[UUID, Mapping[str, Sequence[tuple[int, datetime]]]],
+    steps: Mapping[UUID, Sequence[Step]],
+    held: Mapping[UUID, Mapping[str, Held]],
+) -> list[Entry]:
     return [
         Entry(
             report_id=row.id,

@@ -1,3 +1,4 @@
+import asyncio
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -53,7 +54,7 @@ async def get_warnings(
     period = ledger.period(since, until, drill)
     found = await ledger.entries(conn, caller=caller, period=period)
     rows, after = ledger.page(found, figure=None, order="received", limit=limit, cursor=cursor)
-    return warning_ledger(period, found, figures(found), rows, after)
+    return warning_ledger(period, found, await asyncio.to_thread(figures, found), rows, after)
 
 
 @router.get("/ledger/warnings/rows")
@@ -72,7 +73,7 @@ async def list_warning_rows(
 ) -> Page[WarningRow]:
     """The rows behind one figure of the ledger of warning."""
     found = await ledger.entries(conn, caller=caller, period=ledger.period(since, until, drill))
-    rows, after = ledger.page(found, figure=figure, order=order, limit=limit, cursor=cursor)
+    rows, after = await asyncio.to_thread(ledger.page, found, figure=figure, order=order, limit=limit, cursor=cursor)
     return Page(items=[warning_row(entry) for entry in rows], next=after)
 
 

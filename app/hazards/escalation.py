@@ -49,7 +49,7 @@ class EscalationPolicy(Part):
     """The steps by level, which tiers can be bypassed, and how long an acknowledgement with a clock may last."""
 
     levels: dict[Level, EscalationLevel]
-    bypass: tuple[Literal["village", "town"], ...] = ("town",)
+    bypass: tuple[Literal["town"], ...] = ("town",)
     longest_until_hours: int = Field(24, ge=1, le=24 * 30, strict=True)
 
     @model_validator(mode="after")

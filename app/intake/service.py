@@ -84,7 +84,8 @@ async def accept(
     """
     city_id = submissions[0].caller.city_id
     drill_id = submissions[0].drill_id
-    drill = await drills.find(conn, city_id=city_id, drill_id=drill_id) if drill_id else None
+    # Held: a drill that ends meanwhile would leave open what this transaction opens.
+    drill = await drills.find(conn, city_id=city_id, drill_id=drill_id, hold=True) if drill_id else None
     results: dict[UUID, Result] = {}
 
     # The node is checked, and what is known around the reports is read.
@@ -95,7 +96,8 @@ async def accept(
         if refused is None:
             taken.append(one)
         else:
-            known = await settle(conn, one) if refused.kind is problems.NODE_CLOSED else None
+            ended = refused.kind in (problems.NODE_CLOSED, problems.DRILL_ENDED)
+            known = await settle(conn, one) if ended else None
             results[one.id] = known or Result("rejected", problem=refused)
     if taken:
         # First, since it locks: until this transaction ends no other takes reports of these families in these towns.
@@ -219,6 +221,8 @@ def _refuse(one: Submission, place: Place | None, drill: DrillRow | None, now: d
         return Problem(problems.NODE_CLOSED, pointer="/node", code=one.node, date=place.closed_on.isoformat())
     if one.drill_id is not None and (drill is None or drill.node_code not in place.path):
         return Problem(problems.DRILL_UNKNOWN, pointer="/drill_id", drill=one.drill_id)
+    if drill is not None and drill.ended_at is not None:
+        return Problem(problems.DRILL_ENDED, pointer="/drill_id", drill=one.drill_id)
     return None
 
 

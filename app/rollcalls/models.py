@@ -45,7 +45,10 @@ class RollCall(Base):
 
 
 class RollCallAnswer(Base):
-    """What one expected node answered; waiting once the roll call has closed: it is silent."""
+    """What one expected node answered, and what became of it when it did not.
+
+    At most one row of a node is `silent`, among the real and in each drill: the last roll call that it missed.
+    """
 
     __tablename__ = "roll_call_answers"
 
@@ -54,6 +57,7 @@ class RollCallAnswer(Base):
     node_code: Mapped[str] = mapped_column(ForeignKey("nodes.code"), primary_key=True)
     tier: Mapped[str] = mapped_column(String(8))
     town_code: Mapped[str | None] = mapped_column(String(32), comment="on the day it was asked")
+    version: Mapped[int] = mapped_column(default=1)
     state: Mapped[str] = mapped_column(String(10))
     why: Mapped[str] = mapped_column(Text, default="")
     reports: Mapped[list[str]] = mapped_column(Json)
@@ -62,6 +66,7 @@ class RollCallAnswer(Base):
     late: Mapped[bool] = mapped_column(default=False)
     silent_since: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="found silent; none: it was not")
     last_heard_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="before that; none: never")
+    silent: Mapped[bool] = mapped_column(default=False, comment="still, and no later roll call was missed")
     heard_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="heard again, which ended its silence")
     missed: Mapped[int] = mapped_column(default=0, comment="roll calls missed in a row, with this one")
     alert_id: Mapped[UUID | None]
@@ -71,12 +76,12 @@ class RollCallAnswer(Base):
         ForeignKeyConstraint(["city_id", "alert_id"], ["alerts.city_id", "alerts.id"]),
         CheckConstraint("state IN ('waiting', 'nothing', 'something', 'unable', 'excused')", name="state"),
         CheckConstraint(TIER_CHECK, name="tier"),
-        Index(None, "city_id", "node_code", "state"),
+        Index(None, "city_id", "node_code", "answered_at"),
         Index(
-            "ix_roll_call_answers_city_id_silent",
+            "ix_roll_call_answers_city_id_node_code_silent",
             "city_id",
-            "silent_since",
-            postgresql_where=text("silent_since IS NOT NULL AND heard_at IS NULL"),
-            sqlite_where=text("silent_since IS NOT NULL AND heard_at IS NULL"),
+            "node_code",
+            postgresql_where=text("silent"),
+            sqlite_where=text("silent = 1"),
         ),
     )

@@ -13,10 +13,12 @@ from app.rollcalls import service
 from app.rollcalls.schemas import (
     AnswerNew,
     AnswerView,
+    RollCallDetail,
     RollCallNew,
     RollCallView,
     SilentView,
     answer_view,
+    roll_call_detail,
     roll_call_view,
 )
 from app.rollcalls.silence import list_silent
@@ -64,10 +66,10 @@ async def ask(request: Request, caller: Desk, conn: Writing, body: RollCallNew) 
 
 
 @router.get("/{roll_call_id}")
-async def get_roll_call(caller: Reader, conn: Snapshot, roll_call_id: UUID) -> RollCallView:
-    """One roll call, with how many of the caller's subtree have answered what."""
-    row, counts = await service.get_call(conn, caller=caller, roll_call_id=roll_call_id)
-    return roll_call_view(row, counts)
+async def get_roll_call(caller: Reader, conn: Snapshot, roll_call_id: UUID) -> RollCallDetail:
+    """One roll call, with how many of the caller's subtree have answered what, and who is silent since."""
+    row, counts, silent = await service.get_call(conn, caller=caller, roll_call_id=roll_call_id)
+    return roll_call_detail(row, counts, silent)
 
 
 @router.get("/{roll_call_id}/answers")

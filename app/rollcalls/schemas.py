@@ -1,4 +1,5 @@
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -72,6 +73,22 @@ class RollCallView(BaseModel):
     drill_id: UUID | None
 
 
+class SilentNode(BaseModel):
+    """A node that did not answer and has not been heard from since."""
+
+    node: str
+    tier: str
+    since: datetime | None = Field(description="when it was last heard from; none: never")
+    alert_id: UUID | None
+
+
+class RollCallDetail(RollCallView):
+    """One roll call, with its counts by tier and who is silent since."""
+
+    by_tier: dict[str, dict[str, int]] = Field(description="nodes by tier and state")
+    silent: list[SilentNode]
+
+
 class AnswerView(BaseModel):
     """One expected node of a roll call."""
 
@@ -120,6 +137,23 @@ def roll_call_view(row: Mapping[str, Any], counts: Mapping[str, int]) -> RollCal
         closed_at=row["closed_at"],
         counts=dict(counts),
         drill_id=row["drill_id"],
+    )
+
+
+def roll_call_detail(
+    row: Mapping[str, Any], counts: Mapping[str, Mapping[str, int]], silent: Sequence[Mapping[str, Any]]
+) -> RollCallDetail:
+    """The same with its answers' counts by tier, and those of its answers that are silence."""
+    by_state: Counter[str] = Counter()
+    for of_tier in counts.values():
+        by_state.update(of_tier)
+    return RollCallDetail(
+        **dict(roll_call_view(row, by_state)),
+        by_tier={tier: dict(of_tier) for tier, of_tier in counts.items()},
+        silent=[
+            SilentNode(node=one["node_code"], tier=one["tier"], since=one["last_heard_at"], alert_id=one["alert_id"])
+            for one in silent
+        ],
     )
 
 

@@ -3,7 +3,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from sqlalchemy import and_, exists, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -30,6 +30,8 @@ Row = Mapping[str, Any]
 TOPIC = "rollcall"
 COLUMNS = list(RollCall.__table__.columns)
 ANSWERS = list(RollCallAnswer.__table__.columns)
+# From asking until the answers are due.
+LONGEST = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,14 @@ class Asking:
     schedule: str | None = None
     day: date | None = None
     drill_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A roll call that was stored, and the event that tells of it."""
+
+    row: Row
+    event: Event
 
 
 async def ask(
@@ -69,24 +79,22 @@ async def ask(
         raise Problem(problems.NODE_UNKNOWN, pointer="/node", code=code)
     pace = 1.0
     if drill_id is not None:
-        drill = await drills.find(conn, city_id=caller.city_id, drill_id=drill_id)
+        drill = await drills.find(conn, city_id=caller.city_id, drill_id=drill_id, hold=True)
         if drill is None or drill.ended_at is not None or drill.node_code not in place.path:
             raise Problem(problems.DRILL_UNKNOWN, pointer="/drill_id", drill=drill_id)
         pace = drill.pace
     if due_minutes is not None:
         due_at = now + timedelta(minutes=due_minutes) / pace
-    if due_at is None or due_at <= now:
-        raise Problem(problems.DUE_PASSED, pointer="/due_at")
-    made = await open_call(
-        conn, Asking(question, question, place, sorted(set(tiers)), now, due_at, drill_id=drill_id), now=now
-    )
+    if due_at is None or not now < due_at <= now + LONGEST:
+        raise Problem(problems.DUE_WRONG, pointer="/due_at", days=LONGEST.days)
+    made = await open_call(conn, Asking(question, question, place, sorted(set(tiers)), now, due_at, drill_id=drill_id))
     if made is None:
         raise Problem(problems.NOBODY_ASKED, pointer="/tiers")
-    await feed.append(conn, city_id=caller.city_id, operations=[[opened(made)]], now=now)
-    return made, {"waiting": made["asked"]}
+    await feed.append(conn, city_id=caller.city_id, operations=[[made.event]], now=now)
+    return made.row, {"waiting": made.row["asked"]}
 
 
-async def open_call(conn: AsyncConnection, asking: Asking, *, now: datetime) -> Row | None:
+async def open_call(conn: AsyncConnection, asking: Asking) -> Made | None:
     """Store a roll call and the nodes that it expects; None when nobody is expected, or its day's is open already."""
     expected = await _expected(conn, asking.place, asking.tiers, day_of(asking.opened_at))
     if not expected:
@@ -118,16 +126,19 @@ async def open_call(conn: AsyncConnection, asking: Asking, *, now: datetime) -> 
                 "node_code": one.code,
                 "tier": one.tier,
                 "town_code": one.parent_code if one.tier == "village" else one.code if one.tier == "town" else None,
+                "version": 1,
                 "state": "waiting",
                 "why": "",
                 "reports": [],
                 "late": False,
+                "silent": False,
                 "missed": 0,
             }
             for one in expected
         ],
     )
-    return row
+    towns = {one.parent_code if one.tier == "village" else one.code for one in expected if one.tier != "city"}
+    return Made(row, _opened(row, tuple(sorted(towns - {asking.place.code}))))
 
 
 async def _expected(conn: AsyncConnection, place: Place, tiers: Sequence[str], day: date) -> Sequence[Any]:
@@ -151,9 +162,9 @@ async def _expected(conn: AsyncConnection, place: Place, tiers: Sequence[str], d
     return (await conn.execute(query)).all()
 
 
-def opened(row: Row) -> Event:
-    """The log's event of a new roll call: seen by all whom it asks."""
-    return _event("rollcall.opened", row, {"due_at": row["due_at"].isoformat(), "asked": row["asked"]})
+def _opened(row: Row, towns: tuple[str, ...]) -> Event:
+    """The log's event of a new roll call, seen by every town that it concerns; a village looks up what it owes."""
+    return _event("rollcall.opened", row, {"due_at": row["due_at"].isoformat(), "asked": row["asked"]}, also=towns)
 
 
 def due(row: Row, counts: Mapping[str, int], silent: Sequence[str]) -> Event:
@@ -161,7 +172,12 @@ def due(row: Row, counts: Mapping[str, int], silent: Sequence[str]) -> Event:
     return _event("rollcall.due", row, {"counts": dict(counts), "silent": len(silent), "nodes": list(silent[:50])})
 
 
-def _event(kind: str, row: Row, more: dict[str, Any]) -> Event:
+def subject_of(roll_call_id: UUID, node_code: str) -> UUID:
+    """What the log calls one node's part in a roll call: it has versions of its own."""
+    return uuid5(roll_call_id, node_code)
+
+
+def _event(kind: str, row: Row, more: dict[str, Any], *, also: tuple[str, ...] = ()) -> Event:
     body = {
         "id": str(row["id"]),
         "schedule": row["schedule"],
@@ -172,7 +188,7 @@ def _event(kind: str, row: Row, more: dict[str, Any]) -> Event:
         **more,
     }
     version = 1 if kind == "rollcall.opened" else 2
-    return Event(kind, TOPIC, row["id"], version, row["node_code"], body, drill_id=row["drill_id"])
+    return Event(kind, TOPIC, row["id"], version, row["node_code"], body, also=also, drill_id=row["drill_id"])
 
 
 async def answer(
@@ -192,9 +208,6 @@ async def answer(
     node, or `unable` gives no reason.
     """
     code = node or caller.node
-    call = (
-        await conn.execute(select(*COLUMNS).where(RollCall.city_id == caller.city_id, RollCall.id == roll_call_id))
-    ).one_or_none()
     row = (
         await conn.execute(
             select(*ANSWERS)
@@ -206,8 +219,12 @@ async def answer(
             .with_for_update()
         )
     ).one_or_none()
-    if call is None or row is None:
+    if row is None:
         raise Problem(problems.NOT_FOUND)
+    # Behind the row's lock, so that a roll call which has just closed is seen closed.
+    call = (
+        await conn.execute(select(*COLUMNS).where(RollCall.city_id == caller.city_id, RollCall.id == roll_call_id))
+    ).one()
     if state == "unable" and not why:
         raise Problem(problems.TEXT_BLANK, pointer="/why")
     names = sorted({str(one) for one in reports})
@@ -227,7 +244,13 @@ async def answer(
     if before["answered_at"] is not None and all(before[key] == value for key, value in said.items()):
         return before
     late = call.closed_at is not None or now > call.due_at
-    changes = {**said, "answered_at": now, "answered_by": caller.node, "late": late}
+    changes = {
+        **said,
+        "answered_at": now,
+        "answered_by": caller.node,
+        "late": late,
+        "version": before["version"] + 1,
+    }
     await conn.execute(
         update(RollCallAnswer)
         .where(
@@ -253,7 +276,8 @@ def _answered(call: Row, row: Row) -> Event:
         "reports": row["reports"],
         "late": row["late"],
     }
-    return Event("rollcall.answered", TOPIC, call["id"], 2, row["node_code"], body, drill_id=call["drill_id"])
+    subject = subject_of(call["id"], row["node_code"])
+    return Event("rollcall.answered", TOPIC, subject, row["version"], row["node_code"], body, drill_id=call["drill_id"])
 
 
 async def list_calls(
@@ -280,12 +304,33 @@ async def list_calls(
     return [(row._asdict(), counts[row.id]) for row in rows], after
 
 
-async def get_call(conn: AsyncConnection, *, caller: Caller, roll_call_id: UUID) -> tuple[Row, dict[str, int]]:
-    """One roll call that asks a node of the caller's subtree; a Problem (404) otherwise."""
+async def get_call(
+    conn: AsyncConnection, *, caller: Caller, roll_call_id: UUID
+) -> tuple[Row, dict[str, dict[str, int]], list[Row]]:
+    """One roll call that asks a node of the caller's subtree, its counts there by tier, and who is silent since.
+
+    A Problem (404) otherwise.
+    """
+    row = await _call(conn, caller, roll_call_id)
+    of_call = and_(visible(caller, RollCallAnswer), RollCallAnswer.roll_call_id == roll_call_id)
+    counted = select(RollCallAnswer.tier, RollCallAnswer.state, func.count()).where(of_call)
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    for tier, state, count in await conn.execute(counted.group_by(RollCallAnswer.tier, RollCallAnswer.state)):
+        counts[tier][state] = count
+    silent = await conn.execute(
+        select(*ANSWERS)
+        .where(of_call, RollCallAnswer.silent_since.is_not(None), RollCallAnswer.state == "waiting")
+        .where(RollCallAnswer.heard_at.is_(None))
+        .order_by(RollCallAnswer.node_code)
+    )
+    return row, counts, [one._asdict() for one in silent]
+
+
+async def _call(conn: AsyncConnection, caller: Caller, roll_call_id: UUID) -> Row:
     row = (await conn.execute(select(*COLUMNS).where(_asks(caller), RollCall.id == roll_call_id))).one_or_none()
     if row is None:
         raise Problem(problems.NOT_FOUND)
-    return row._asdict(), (await _counts(conn, caller, [row.id]))[row.id]
+    return row._asdict()
 
 
 async def list_answers(
@@ -298,7 +343,7 @@ async def list_answers(
     cursor: str | None,
 ) -> tuple[list[Row], str | None]:
     """The expected nodes of the caller's subtree, by code."""
-    await get_call(conn, caller=caller, roll_call_id=roll_call_id)
+    await _call(conn, caller, roll_call_id)
     query = select(*ANSWERS).where(RollCallAnswer.roll_call_id == roll_call_id, visible(caller, RollCallAnswer))
     if state is not None:
         query = query.where(RollCallAnswer.state == state)

@@ -1,20 +1,20 @@
 """Who has not been heard from, since when, and what lies beside them."""
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.alerts.models import Alert
+from app.alerts.models import Alert, AlertStep
 from app.core import paging, problems
 from app.core.caller import Caller
 from app.core.database import among
 from app.core.errors import Problem
+from app.drills.models import Drill
 from app.drills.scope import of_drill
 from app.hazards.cap import Level
 from app.hazards.catalogue import HAZARDS
@@ -24,95 +24,98 @@ from app.nodes.models import CODE, Node
 from app.nodes.scope import visible
 from app.reports.models import Report
 from app.rollcalls.models import RollCall, RollCallAnswer
-from app.rollcalls.weighing import Danger, Quiet, Weight, weigh
+from app.rollcalls.weighing import Danger, Quiet, Weight, arrange, weigh
 
-Row = Mapping[str, Any]
+HAZARD = "contact.lost"
 
-# Roll calls that are looked back over for those missed in a row.
-LOOK_BACK = 5
+OF_ROLL_CALL = and_(RollCall.city_id == RollCallAnswer.city_id, RollCall.id == RollCallAnswer.roll_call_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """When a node was last heard from, either way."""
+    """When a node was last heard from: by a report, an answer, or an act on an alert."""
 
     report_at: datetime | None = None
     answer_at: datetime | None = None
+    acted_at: datetime | None = None
 
     @property
     def at(self) -> datetime | None:
-        """The later of the two."""
-        return max((one for one in (self.report_at, self.answer_at) if one is not None), default=None)
+        """The latest of them."""
+        return max((one for one in (self.report_at, self.answer_at, self.acted_at) if one is not None), default=None)
+
+    def since(self, opened_at: datetime) -> bool:
+        """Whether that was after a roll call was opened: then the node is not silent, whatever it was asked."""
+        return self.at is not None and self.at >= opened_at
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The alert that a node's silence has raised so far."""
+
+    alert_id: UUID
+    node_code: str
+    level: Level
+    is_active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """A node that missed a roll call; `version` is that of its row."""
+
+    roll_call_id: UUID
+    opened_at: datetime
+    node_code: str
+    town_code: str | None
+    lat: float | None
+    lon: float | None
+    missed: int
+    last_heard_at: datetime | None
+    version: int
+    standing: Standing | None = None
+
+
+def own_voice() -> ColumnElement[bool]:
+    """The reports that a node is heard by: another office's word that it is out of contact is not its own."""
+    return or_(Report.hazard != HAZARD, Report.filed_by == Report.node_code)
+
+
+def is_running() -> ColumnElement[bool]:
+    """Roll calls that are real, or of a drill that has not ended."""
+    running = exists().where(Drill.city_id == RollCall.city_id, Drill.id == RollCall.drill_id, Drill.ended_at.is_(None))
+    return or_(RollCall.drill_id.is_(None), running)
 
 
 async def last_heard(
     conn: AsyncConnection, *, city_id: str, nodes: Collection[str], drill_id: UUID | None
 ) -> dict[str, Heard]:
-    """By node: its last report and its last answer; real, or of one drill."""
-    codes = {"nodes": sorted(nodes)}
-    dialect = conn.dialect.name
-    reports = await conn.execute(
-        select(Report.node_code, func.max(Report.received_at).label("at"))
-        .where(Report.city_id == city_id, among(dialect, Report.node_code, "nodes"), of_drill(Report, drill_id))
-        .group_by(Report.node_code),
-        codes,
+    """By node: its last report, its last answer, and when it last acted on an alert; real, or of one drill."""
+    # A look-up a node: what a city has said in years is not read through.
+    reported = (
+        select(func.max(Report.received_at))
+        .where(Report.city_id == city_id, Report.node_code == Node.code, own_voice(), of_drill(Report, drill_id))
+        .scalar_subquery()
     )
-    reported = {row.node_code: row.at for row in reports}
-    answers = await conn.execute(
-        select(RollCallAnswer.node_code, func.max(RollCallAnswer.answered_at).label("at"))
-        .join(RollCall, and_(RollCall.city_id == RollCallAnswer.city_id, RollCall.id == RollCallAnswer.roll_call_id))
+    answered = (
+        select(func.max(RollCallAnswer.answered_at))
+        .join(RollCall, OF_ROLL_CALL)
         .where(
             RollCallAnswer.city_id == city_id,
-            among(dialect, RollCallAnswer.node_code, "nodes"),
+            RollCallAnswer.node_code == Node.code,
+            RollCallAnswer.answered_at.is_not(None),
             of_drill(RollCall, drill_id),
         )
-        .group_by(RollCallAnswer.node_code),
-        codes,
+        .scalar_subquery()
     )
-    answered = {row.node_code: row.at for row in answers}
-    return {code: Heard(reported.get(code), answered.get(code)) for code in nodes}
-
-
-async def missed_in_a_row(
-    conn: AsyncConnection, *, city_id: str, nodes: Collection[str], drill_id: UUID | None, before: datetime
-) -> dict[str, int]:
-    """By node: how many of the last roll calls closed before then it left unanswered, from the latest back."""
-    calls = (
-        select(RollCall.id)
-        .where(
-            RollCall.city_id == city_id,
-            RollCall.closed_at.is_not(None),
-            RollCall.due_at < before,
-            of_drill(RollCall, drill_id),
-        )
-        .order_by(RollCall.due_at.desc())
-        .limit(LOOK_BACK * 4)
+    acted = (
+        select(func.max(AlertStep.at))
+        .join(Alert, and_(Alert.city_id == AlertStep.city_id, Alert.id == AlertStep.alert_id))
+        .where(AlertStep.city_id == city_id, AlertStep.node_code == Node.code, of_drill(Alert, drill_id))
+        .scalar_subquery()
     )
-    ids = list((await conn.execute(calls)).scalars())
-    if not ids:
-        return {}
-    rows = await conn.execute(
-        select(RollCallAnswer.node_code, RollCallAnswer.state, RollCallAnswer.heard_at, RollCall.due_at)
-        .join(RollCall, and_(RollCall.city_id == RollCallAnswer.city_id, RollCall.id == RollCallAnswer.roll_call_id))
-        .where(
-            RollCallAnswer.city_id == city_id,
-            RollCallAnswer.roll_call_id.in_(ids),
-            among(conn.dialect.name, RollCallAnswer.node_code, "nodes"),
-            RollCallAnswer.state != "excused",
-        )
-        .order_by(RollCall.due_at.desc()),
-        {"nodes": sorted(nodes)},
-    )
-    missed: dict[str, int] = defaultdict(int)
-    ended: set[str] = set()
-    for row in rows:
-        if row.node_code in ended:
-            continue
-        if row.state != "waiting" or row.heard_at is not None:
-            ended.add(row.node_code)
-        else:
-            missed[row.node_code] += 1
-    return missed
+    query = select(Node.code, reported, answered, acted).where(among(conn.dialect.name, Node.code, "nodes"))
+    rows = await conn.execute(query, {"nodes": sorted(nodes)})
+    return {code: Heard(report_at, answer_at, acted_at) for code, report_at, answer_at, acted_at in rows}
 
 
 async def dangers(conn: AsyncConnection, *, city_id: str, drill_id: UUID | None) -> list[Danger]:
@@ -136,17 +139,45 @@ async def dangers(conn: AsyncConnection, *, city_id: str, drill_id: UUID | None)
     ]
 
 
-async def weighed(
-    conn: AsyncConnection, *, city_id: str, rows: Sequence[Any], drill_id: UUID | None, policy: SilencePolicy
-) -> dict[str, Weight]:
-    """By node: what the silence of these rows (node_code, town_code, lat, lon, missed, silent_since) weighs now."""
-    around = await dangers(conn, city_id=city_id, drill_id=drill_id)
+def weighed(policy: SilencePolicy, rows: Sequence[Any], around: Sequence[Danger]) -> dict[str, Weight]:
+    """By node: what the silence of these rows (node_code, town_code, lat, lon, missed, last_heard_at) weighs now."""
+    found = arrange(around, policy.near_m)
     return {
         row.node_code: weigh(
-            policy, Quiet(row.node_code, row.town_code, row.lat, row.lon, row.missed, row.last_heard_at), around
+            policy,
+            quiet := Quiet(row.node_code, row.town_code, row.lat, row.lon, row.missed, row.last_heard_at),
+            found.beside(quiet),
         )
         for row in rows
     }
+
+
+def still_silent(city_id: str, drill_id: UUID | None) -> Any:
+    """The silent nodes of a city: their rows, where they are, and the alert that was raised."""
+    return (
+        select(
+            *RollCallAnswer.__table__.columns,
+            RollCall.opened_at,
+            Node.name,
+            Node.lat,
+            Node.lon,
+            Alert.node_code.label("alert_node"),
+            Alert.level.label("alert_level"),
+            Alert.state.label("alert_state"),
+        )
+        .join(RollCall, OF_ROLL_CALL)
+        .join(Node, Node.code == RollCallAnswer.node_code)
+        .join(Alert, and_(Alert.city_id == RollCallAnswer.city_id, Alert.id == RollCallAnswer.alert_id), isouter=True)
+        .where(RollCallAnswer.city_id == city_id, RollCallAnswer.silent, of_drill(RollCall, drill_id))
+        .order_by(RollCall.due_at, RollCallAnswer.roll_call_id, RollCallAnswer.node_code)
+    )
+
+
+def standing_of(row: Any) -> Standing | None:
+    """The alert of a row of `still_silent`."""
+    if row.alert_id is None:
+        return None
+    return Standing(row.alert_id, row.alert_node, Level(row.alert_level), row.alert_state != "closed")
 
 
 async def list_silent(
@@ -160,42 +191,16 @@ async def list_silent(
     today: date,
 ) -> tuple[list[dict[str, Any]], str | None]:
     """The nodes of the caller's subtree that missed a roll call and have not been heard from since, heaviest first."""
-    query = (
-        select(
-            RollCallAnswer.node_code,
-            Node.name,
-            RollCallAnswer.tier,
-            RollCallAnswer.town_code,
-            Node.lat,
-            Node.lon,
-            RollCallAnswer.missed,
-            RollCallAnswer.last_heard_at,
-            RollCallAnswer.roll_call_id,
-            RollCallAnswer.alert_id,
-            RollCall.opened_at,
-        )
-        .join(RollCall, and_(RollCall.city_id == RollCallAnswer.city_id, RollCall.id == RollCallAnswer.roll_call_id))
-        .join(Node, Node.code == RollCallAnswer.node_code)
-        .where(
-            visible(caller, RollCallAnswer),
-            RollCallAnswer.silent_since.is_not(None),
-            RollCallAnswer.heard_at.is_(None),
-            or_(Node.closed_on.is_(None), Node.closed_on > today),
-            of_drill(RollCall, drill_id),
-        )
-        .order_by(RollCall.due_at)
+    city_id = caller.city_id
+    query = still_silent(city_id, drill_id).where(
+        visible(caller, RollCallAnswer), or_(Node.closed_on.is_(None), Node.closed_on > today)
     )
-    # The latest of the roll calls that a node missed speaks for it; an alert of an earlier one still stands.
-    latest: dict[str, Any] = {}
-    alerts: dict[str, UUID] = {}
-    for row in await conn.execute(query):
-        latest[row.node_code] = row
-        if row.alert_id is not None:
-            alerts[row.node_code] = row.alert_id
+    latest = {row.node_code: row for row in await conn.execute(query)}
     # The next run of the job notes who has been heard again; nobody is to be called silent until then.
-    heard = await last_heard(conn, city_id=caller.city_id, nodes=latest, drill_id=drill_id)
-    latest = {code: row for code, row in latest.items() if (at := heard[code].at) is None or at < row.opened_at}
-    weights = await weighed(conn, city_id=caller.city_id, rows=list(latest.values()), drill_id=drill_id, policy=policy)
+    heard = await last_heard(conn, city_id=city_id, nodes=latest, drill_id=drill_id)
+    latest = {code: row for code, row in latest.items() if not heard[code].since(row.opened_at)}
+    around = await dangers(conn, city_id=city_id, drill_id=drill_id)
+    weights = weighed(policy, list(latest.values()), around)
     order = sorted(latest, key=lambda code: (-weights[code].points, code))
     if cursor is not None:
         points, last = paging.decode("silence", cursor, int, str)
@@ -219,7 +224,7 @@ async def list_silent(
             "roll_call_id": latest[code].roll_call_id,
             "weight": weights[code].points,
             "reasons": list(weights[code].reasons),
-            "alert_id": alerts.get(code),
+            "alert_id": latest[code].alert_id,
         }
         for code in order
     ], after

@@ -1,12 +1,17 @@
 """How much a node's silence weighs: pure. Silence counts most next to a hazard."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from app.hazards.cap import Level
 from app.hazards.silence import SilencePolicy
 from app.incidents.matching import distance_m
+
+# A little less than it is, so that no cell is too small.
+METRES_PER_DEGREE = 111_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +48,7 @@ class Weight:
 
 
 def weigh(policy: SilencePolicy, quiet: Quiet, dangers: Iterable[Danger]) -> Weight:
-    """The weight of one node's silence: roll calls missed in a row, and the gravest danger beside it.
-
-    A node never heard from weighs what it weighs and is no alert: that it uses Beacon at all is not known.
-    """
+    """The weight of one node's silence: roll calls missed in a row, and the gravest danger beside it."""
     missed = min(quiet.missed, policy.most_missed)
     points = missed * policy.missed
     reasons = [
@@ -70,16 +72,52 @@ def weigh(policy: SilencePolicy, quiet: Quiet, dangers: Iterable[Danger]) -> Wei
                 "text_zh": f"{where_zh}有{danger.zh}（{danger.level.zh}）：{more}",
             }
         )
+    level = policy.level(points)
     if quiet.heard_at is None:
-        reasons.append(
-            {
-                "rule": "silence.never_heard",
-                "text": "It has never been heard from: no alert.",
-                "text_zh": "从未收到该单位消息，不触发警报。",
-            }
-        )
-        return Weight(points, None, tuple(reasons))
-    return Weight(points, policy.level(points), tuple(reasons))
+        never, never_zh = "It has never been heard from.", "从未收到该单位消息。"
+        if not policy.alert_never_heard:
+            # Whether it uses Beacon at all is not known.
+            never, never_zh, level = f"{never[:-1]}: no alert.", f"{never_zh[:-1]}，不触发警报。", None
+        reasons.append({"rule": "silence.never_heard", "text": never, "text_zh": never_zh})
+    return Weight(points, level, tuple(reasons))
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """Dangers by what they can be found by, so that each node looks at few of many."""
+
+    by_town: Mapping[str, Sequence[Danger]]
+    by_cell: Mapping[tuple[int, int], Sequence[Danger]]
+    near_m: float
+
+    def beside(self, quiet: Quiet) -> list[Danger]:
+        """All that may lie beside a node, and some that do not; some may come twice."""
+        found = list(self.by_town.get(quiet.town_code, ())) if quiet.town_code is not None else []
+        if quiet.lat is not None and quiet.lon is not None:
+            north, east = _cell(quiet.lat, quiet.lon, self.near_m)
+            for row in (north - 1, north, north + 1):
+                for column in (east - 1, east, east + 1):
+                    found += self.by_cell.get((row, column), ())
+        return found
+
+
+def arrange(dangers: Iterable[Danger], near_m: float) -> Around:
+    """The dangers of a city, to be asked for those beside a node."""
+    by_town: dict[str, list[Danger]] = defaultdict(list)
+    by_cell: dict[tuple[int, int], list[Danger]] = defaultdict(list)
+    for danger in dangers:
+        if danger.town_code is not None:
+            by_town[danger.town_code].append(danger)
+        if danger.lat is not None and danger.lon is not None:
+            by_cell[_cell(danger.lat, danger.lon, near_m)].append(danger)
+    return Around(by_town, by_cell, near_m)
+
+
+def _cell(lat: float, lon: float, near_m: float) -> tuple[int, int]:
+    # At least near_m from north to south, and from east to west up to 60 degrees: what lies within near_m is in the
+    # same cell or in one of its eight neighbours.
+    degrees = max(near_m, 1.0) / METRES_PER_DEGREE
+    return math.floor(lat / degrees), math.floor(lon / (2 * degrees))
 
 
 def _gravest(policy: SilencePolicy, quiet: Quiet, dangers: Iterable[Danger]) -> tuple[Danger, float | None] | None:
@@ -104,10 +142,7 @@ def _metres(quiet: Quiet, danger: Danger) -> float | None:
     return distance_m(quiet.lat, quiet.lon, danger.lat, danger.lon)
 
 
-def together(policy: SilencePolicy, silent: Sequence[tuple[str | None, Level]]) -> set[str]:
-    """The towns of which so many nodes are silent at once that they are one alert; a pair (town, level) a node."""
-    count: dict[str, int] = {}
-    for town, _ in silent:
-        if town is not None:
-            count[town] = count.get(town, 0) + 1
+def together(policy: SilencePolicy, towns: Iterable[str | None]) -> set[str]:
+    """The towns, one a silent node, of which so many are silent that they are one alert."""
+    count = Counter(town for town in towns if town is not None)
     return {town for town, number in count.items() if number >= policy.together_at_least}

@@ -191,6 +191,19 @@ async def test_a_later_report_of_the_incident_is_to_be_opened_too(
     assert second["alert_id"] == first["alert_id"]
 
 
+async def test_who_owns_the_alert_is_not_bypassed_for_its_further_reports(
+    app: FastAPI, client: httpx.AsyncClient, as_: As, database: Database
+) -> None:
+    first = await raise_alert(client, as_)
+    await act(client, as_(TOWN, "desk"), first["alert_id"], "acknowledge")
+    further = await raise_alert(client, as_, kind="followup")
+
+    await pass_time(app, 60)
+
+    assert at_town(further)["state"] == "received"
+    assert await bypassed(database) == []
+
+
 async def test_of_several_reports_each_is_told_of_and_the_alert_once(
     app: FastAPI, client: httpx.AsyncClient, as_: As, database: Database
 ) -> None:

@@ -313,7 +313,7 @@ def test_any_life_of_alerts_is_the_one_the_reference_tells(bench: Bench, policy_
     run_state_machine_as_test(
         Here,
         settings=hypothesis_settings(
-            max_examples=40 if bench.app.state.database.is_sqlite else 10,
+            max_examples=32 if bench.app.state.database.is_sqlite else 8,
             stateful_step_count=30,
             deadline=None,
             derandomize=True,

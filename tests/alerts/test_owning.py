@@ -142,6 +142,17 @@ async def test_its_owner_sends_it_up_and_has_it_no_longer(app: FastAPI, client: 
     assert "【演练】冲锋舟不足" in steps[2]["text_zh"]
 
 
+async def test_what_had_come_far_is_sent_up_from_there(app: FastAPI, client: httpx.AsyncClient, as_: As) -> None:
+    alert = (await raise_alert(client, as_))["alert_id"]
+    await pass_time(app, 15)
+    await act(client, as_(CITY, "desk"), alert, "acknowledge")
+
+    sent = (await act(client, as_(CITY, "desk"), alert, "escalate")).json()
+
+    # Step 3 is the last: from now on it is repeated.
+    assert sent["escalation"] == {"step": 3, "next_at": minutes(45), "to": ["city.supervisor", "channels"]}
+
+
 async def test_nobodys_alert_is_sent_up_by_whoever_sees_it_also_from_its_last_step(
     client: httpx.AsyncClient, as_: As
 ) -> None:

@@ -75,12 +75,12 @@ async def test_killed_at_every_point_nothing_is_told_twice_or_skipped(database_u
 
     assert points > 20
     assert types == {
-        "alert.raised": 3,
+        "alert.raised": 5,
         "rollcall.opened": 3,
         "rollcall.due": 1,
-        "silence.found": 2,
+        "silence.found": 4,
     }
-    assert incidents == 4
+    assert incidents == 6
     assert len([one for one in answers if one.silent_since]) == 4
 
     async with serving(database_url, clock) as client:

@@ -12,6 +12,7 @@ from app.core.clock import ManualClock
 from app.core.database import Database
 from app.hazards.duty import DutyPeriod
 from app.hazards.policy import load_policy
+from app.hazards.silence import RollCallsPolicy, ScheduledRollCall
 from app.rollcalls import engine
 from app.rollcalls.models import RollCall, RollCallAnswer
 from tests.builders import (
@@ -72,6 +73,7 @@ async def test_a_round_asks_the_villages_of_the_subtree_and_counts_their_answers
     assert next(one for one in expected if one["node"] == THIRD)["answered_by"] == TOWN
 
 
+@pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
 async def test_an_answer_must_say_what_it_means(client: httpx.AsyncClient, as_: As) -> None:
     call = (await ask(client, as_(TOWN, "desk")))["id"]
     mine = as_(VILLAGE, "reporter")
@@ -104,6 +106,7 @@ async def test_nobody_answers_for_an_office_that_is_not_theirs_or_was_not_asked(
     assert [(one["id"], one["counts"]) for one in owed] == [(call, {"waiting": 1})]
 
 
+@pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
 async def test_the_same_answer_again_changes_nothing_and_another_replaces_it(
     client: httpx.AsyncClient, as_: As, clock: ManualClock
 ) -> None:
@@ -124,13 +127,15 @@ async def test_the_same_answer_again_changes_nothing_and_another_replaces_it(
     ("body", "status", "code"),
     [
         ({"node": OTHER_TOWN}, 422, "node_unknown"),
-        ({"due_minutes": None, "due_at": "2018-08-20T04:15:00Z"}, 422, "due_passed"),
+        ({"due_minutes": None, "due_at": "2018-08-20T04:15:00Z"}, 422, "due_wrong"),
+        ({"due_minutes": None, "due_at": "2018-08-27T04:16:00Z"}, 422, "due_wrong"),
         ({"due_at": "2018-08-20T05:15:00Z"}, 422, "invalid"),
         ({"node": VILLAGE, "tiers": ["town"]}, 422, "nobody_asked"),
         ({"question": " "}, 422, "text_blank"),
         ({"drill_id": "0199a4c2-7f30-7000-8000-3f1f0c9d2a11"}, 422, "drill_unknown"),
     ],
 )
+@pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
 async def test_a_round_that_cannot_be_asked_is_refused(
     client: httpx.AsyncClient, as_: As, body: dict[str, Any], status: int, code: str
 ) -> None:
@@ -168,12 +173,36 @@ async def test_the_zero_report_is_asked_once_a_day_of_the_towns_and_the_city(
     assert len([one for one in await rows(database, RollCall) if one.city_id == CITY]) == 4
 
 
+@pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
 async def test_a_roll_call_that_was_slept_through_is_not_opened_any_more(app: FastAPI, database: Database) -> None:
     await run(app)  # 12:15: due times of today's have passed
 
     assert await rows(database, RollCall) == []
 
 
+@pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
+async def test_a_schedule_may_name_its_days_and_the_job_knows_when_it_is_due(
+    app: FastAPI, clock: ManualClock, database: Database
+) -> None:
+    tuesdays = {"name": "dykes", "zh": "【演练】堤防", "en": "Dykes", "tiers": ["village"], "days": ["tue"]}
+    schedule = ScheduledRollCall.model_validate(tuesdays | {"opens": "14:00", "due": "16:00"})
+    policy = load_policy(None).model_copy(update={"rollcalls": RollCallsPolicy(scheduled=(schedule,))})
+
+    async def opened(after: timedelta) -> tuple[int, timedelta]:
+        clock.advance(after)
+        due = await engine.run_due(database, policy=policy, clock=clock)
+        assert due is not None
+        calls = [one for one in await rows(database, RollCall) if one.city_id == CITY]
+        return len(calls), due - clock.now()
+
+    # It is Monday, 12:15; it asks on Tuesdays from 14:00 to 16:00.
+    assert await opened(timedelta(0)) == (0, timedelta(hours=1, minutes=45))
+    assert await opened(timedelta(hours=2)) == (0, timedelta(hours=23, minutes=45))
+    assert await opened(timedelta(days=1)) == (1, timedelta(hours=1, minutes=45))
+    assert await opened(timedelta(days=1)) == (1, timedelta(hours=23, minutes=45))
+
+
+@pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
 async def test_a_duty_period_asks_the_villages_too_and_gives_less_time(
     app: FastAPI, clock: ManualClock, database: Database
 ) -> None:

@@ -38,6 +38,11 @@ As = Callable[[str, str], dict[str, str]]
 HALF_AN_HOUR = timedelta(minutes=30)
 
 
+def set_silence(app: FastAPI, **changes: Any) -> None:
+    policy = app.state.policy
+    app.state.policy = policy.model_copy(update={"silence": policy.silence.model_copy(update=changes)})
+
+
 async def silent(client: httpx.AsyncClient, as_: As, node: str = CITY, **params: Any) -> list[dict[str, Any]]:
     found = await client.get("/v1/silence", params=params, headers=as_(node, "desk"))
     assert found.status_code == 200, found.text
@@ -120,9 +125,12 @@ async def test_silence_weighs_more_once_a_hazard_opens_beside_it(
     assert alert["node"]["code"] == NEIGHBOUR
 
 
-async def test_a_village_never_heard_from_is_listed_and_is_no_alert(
-    app: FastAPI, client: httpx.AsyncClient, as_: As, clock: ManualClock
+@pytest.mark.parametrize("alert_never_heard", [True, False])
+@pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
+async def test_whether_a_village_never_heard_from_is_an_alert_is_policy(
+    app: FastAPI, client: httpx.AsyncClient, as_: As, clock: ManualClock, alert_never_heard: bool
 ) -> None:
+    set_silence(app, alert_never_heard=alert_never_heard)
     await post(client, as_, VILLAGE, **EXTREME)
     clock.advance(timedelta(minutes=1))
     await ask(client, as_(TOWN, "desk"))
@@ -135,7 +143,8 @@ async def test_a_village_never_heard_from_is_listed_and_is_no_alert(
     never = [one for one in listed if one["since"] is None]
     assert len(never) == 3
     assert all(one["reasons"][-1]["rule"] == "silence.never_heard" for one in never)
-    assert [alert["node"]["code"] for alert in await found_alerts(client, as_)] == [VILLAGE]
+    alerted = {VILLAGE, NEIGHBOUR, THIRD, FOURTH} if alert_never_heard else {VILLAGE}
+    assert {alert["node"]["code"] for alert in await found_alerts(client, as_)} == alerted
 
 
 @pytest.mark.parametrize("by", ["answer", "report"])
@@ -165,9 +174,7 @@ async def test_being_heard_again_ends_the_silence_and_its_alert_with_the_reason(
 async def test_many_silent_villages_of_one_town_are_one_alert_of_the_town_which_ends_with_the_last(
     app: FastAPI, client: httpx.AsyncClient, as_: As, clock: ManualClock, database: Database
 ) -> None:
-    app.state.policy = app.state.policy.model_copy(
-        update={"silence": app.state.policy.silence.model_copy(update={"together_at_least": 3})}
-    )
+    set_silence(app, together_at_least=3)
     await post(client, as_, VILLAGE, **EXTREME)
     await all_but_one_answer(client, as_, clock, app, missing="nobody")
     call = (await ask(client, as_(TOWN, "desk")))["id"]
@@ -228,6 +235,7 @@ async def test_a_drills_roll_call_runs_at_its_pace_and_stays_apart_from_the_real
     assert [one["node"] for one in await silent(client, as_, drill=str(drill))] == [NEIGHBOUR]
 
 
+@pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
 async def test_a_thousand_answers_of_nothing_do_not_fill_the_log(
     app: FastAPI, client: httpx.AsyncClient, as_: As, clock: ManualClock, database: Database
 ) -> None:
@@ -251,6 +259,7 @@ async def test_two_processes_at_once_close_a_roll_call_once(
     await post(client, as_, NEIGHBOUR, hazard="weather.wind")
     clock.advance(timedelta(minutes=1))
     await ask(client, as_(TOWN, "desk"))
+    set_silence(app, alert_never_heard=False)
     clock.advance(HALF_AN_HOUR + timedelta(seconds=1))
     other = Database(app.state.settings.database_url, pool=2)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.hazards.cap import RISING, Level
 from app.hazards.policy import load_policy
-from app.rollcalls.weighing import Danger, Quiet, together, weigh
+from app.rollcalls.weighing import Danger, Quiet, arrange, together, weigh
 
 POLICY = load_policy(None).silence
 HEARD = datetime(2018, 8, 19, 20, tzinfo=UTC)
@@ -59,10 +59,17 @@ def test_the_reason_names_the_hazard_and_how_far_it_is() -> None:
     assert unknown["text"] == "river flood (red) in the same town: 6"
 
 
-def test_who_was_never_heard_from_is_no_alert() -> None:
-    found = weigh(POLICY, quiet(heard=None), [danger(Level.RED, town="t")])
+@pytest.mark.parametrize(
+    ("alerts", "level", "says"), [(True, Level.ORANGE, "It has never been heard from."), (False, None, "no alert.")]
+)
+def test_whether_the_silence_of_who_was_never_heard_from_is_an_alert_is_policy(
+    alerts: bool, level: Level | None, says: str
+) -> None:
+    policy = POLICY.model_copy(update={"alert_never_heard": alerts})
+    found = weigh(policy, quiet(heard=None), [danger(Level.RED, town="t")])
 
-    assert (found.points, found.level, found.reasons[-1]["rule"]) == (7, None, "silence.never_heard")
+    assert (found.points, found.level, found.reasons[-1]["rule"]) == (7, level, "silence.never_heard")
+    assert found.reasons[-1]["text"].endswith(says)
 
 
 levels = st.sampled_from(RISING)
@@ -81,8 +88,25 @@ def test_one_danger_more_never_makes_silence_lighter(missed: int, dangers: list[
 
 
 def test_as_many_as_the_policy_says_are_one_alert_of_their_town() -> None:
-    of_t: list[tuple[str | None, Level]] = [("t", Level.ORANGE)] * POLICY.together_at_least
+    of_t = ["t"] * POLICY.together_at_least
 
     assert together(POLICY, of_t) == {"t"}
     assert together(POLICY, of_t[1:]) == set()
-    assert together(POLICY, [*of_t[1:], ("u", Level.RED), (None, Level.RED)]) == set()
+    assert together(POLICY, [*of_t[1:], "u", None]) == set()
+
+
+coordinates = st.tuples(st.floats(18, 54), st.floats(73, 136))
+apart = st.tuples(st.floats(-0.2, 0.2), st.floats(-0.2, 0.2))
+
+
+@given(coordinates, st.lists(st.tuples(apart, levels, st.sampled_from(["t", "other", None])), max_size=8))
+def test_looking_at_those_close_by_alone_changes_nothing(
+    here: tuple[float, float], others: list[tuple[tuple[float, float], Level, str | None]]
+) -> None:
+    found = [
+        Danger(level, town, here[0] + north, here[1] + east, "河道洪水", "river flood")
+        for (north, east), level, town in others
+    ]
+    silent = Quiet("v", "t", *here, 1, HEARD)
+
+    assert weigh(POLICY, silent, arrange(found, POLICY.near_m).beside(silent)) == weigh(POLICY, silent, found)
