@@ -20,6 +20,7 @@ from app.deliveries.channels import TOLD
 from app.deliveries.models import Delivery, Receiver
 from app.deliveries.retrying import is_urgent
 from app.feed import service as feed
+from app.feed.cursors import START
 from app.feed.models import FeedEvent, FeedHead
 from app.nodes.models import Node
 
@@ -56,7 +57,9 @@ async def _queue(conn: AsyncConnection, *, city_id: str, receiver_id: UUID, now:
     row = (await conn.execute(query)).one_or_none()
     if row is None:
         return False
-    if row.epoch != row.head_epoch or row.seq < row.kept_from - 1:
+    # One that was made before anything had happened follows the log from its first entry.
+    same_log = row.epoch in (row.head_epoch, START.epoch)
+    if not same_log or row.seq < row.kept_from - 1:
         await _begin_again(conn, row, now)
         return False
     until = min(row.seq + WINDOW, row.last_seq)
@@ -75,7 +78,7 @@ async def _queue(conn: AsyncConnection, *, city_id: str, receiver_id: UUID, now:
     )
     new = [_delivery(row, event) for event in events if is_wanted(row._asdict(), event.type, event.body)]
     await _store(conn, new)
-    await _advance(conn, row, row.epoch, until)
+    await _advance(conn, row, row.head_epoch, until)
     return bool(until < row.last_seq)
 
 

@@ -1,3 +1,4 @@
+import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -41,7 +42,7 @@ async def create(
 
     A Problem (422) when the address cannot be one, (503) when channels need Apprise and it is not installed.
     """
-    _check(kind, url, private_targets)
+    await _check(kind, url, private_targets)
     code = node or caller.node
     place = (await lookup.places(conn, {code})).get(code)
     if place is None or place.city_id != caller.city_id or caller.node not in place.path:
@@ -68,7 +69,7 @@ async def create(
     return row
 
 
-def _check(kind: str, url: str, private_targets: bool) -> None:
+async def _check(kind: str, url: str, private_targets: bool) -> None:
     try:
         parts = urlsplit(url)
         sound = bool(parts.hostname) and (parts.port is None or 0 < parts.port < 65536)
@@ -80,7 +81,8 @@ def _check(kind: str, url: str, private_targets: bool) -> None:
         return
     if not channels.is_installed():
         raise Problem(problems.CHANNELS_MISSING)
-    if not sound or not channels.is_known(url):
+    # Its first import takes a while: not on the event loop.
+    if not sound or not await asyncio.to_thread(channels.is_known, url):
         raise Problem(problems.CHANNEL_WRONG, pointer="/url", schemes=", ".join(sorted(channels.SCHEMES)))
 
 

@@ -139,7 +139,7 @@ def test_an_acknowledgement_that_ends_begins_the_steps_anew_and_says_why() -> No
     assert (row["state"], row["owner"], row["until"]) == ("raised", None, None)
     assert (row["due_at"], row["escalation_next_at"]) == (minute(115), minute(115))
     assert row["reasons"][0]["rule"] == "alert.until"
-    assert "desk" in row["reasons"][0]["text"]
+    assert "上口镇" in row["reasons"][0]["text"]
 
 
 # Level, state, step before; the step that being bypassed makes of it.

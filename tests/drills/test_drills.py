@@ -115,7 +115,9 @@ async def test_only_offices_that_take_part_report_in_a_drill_and_its_deadlines_r
     assert exercise["level"] == real["level"]
 
 
-async def test_an_ended_drill_takes_no_more_reports_and_answers_what_it_took(client: httpx.AsyncClient, as_: As) -> None:
+async def test_an_ended_drill_takes_no_more_reports_and_answers_what_it_took(
+    client: httpx.AsyncClient, as_: As
+) -> None:
     drill = await begin(client, as_(CITY, "desk"))
     body = report(drill_id=drill["id"], **EXTREME)
     village = as_(VILLAGE, "reporter")

@@ -40,6 +40,8 @@ NEITHER = {
     "/v1/nodes/{code}/history",
     "/v1/hazards",
     "/v1/drills",
+    "/v1/webhooks",
+    "/v1/channels",
 }
 
 # What a list needs to be asked.
