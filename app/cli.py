@@ -80,6 +80,8 @@ def serve(
         # Somebody looks at a terminal: no lines but the welcome and what goes wrong.
         os.environ.setdefault("BEACON_LOG_JSON", "false")
         os.environ.setdefault("BEACON_LOG_LEVEL", "warning")
+        # The demo's deadlines run hundreds of times faster than life.
+        os.environ.setdefault("BEACON_TIMERS_POLL_SECONDS", "0.2")
     settings = Settings()
     configure(settings)
     try:

@@ -56,8 +56,10 @@ log = structlog.get_logger()
 PRUNE_SECONDS = 3600
 STOP_SECONDS = 6
 PRUNE_AFTER_START_SECONDS = 60
-# Timers that a commit may give something to do.
-FOLLOW_LOG = frozenset({"detection", "deliveries"})
+# Timers that a commit may give something to do at once.
+FOLLOW_LOG = frozenset({"deliveries"})
+# Early signs are of hours and days, and looking for them costs what thousands of reports cost.
+DETECTION_SECONDS = 10.0
 
 DESCRIPTION = """
 Three-tier incident reporting and early warning: villages and towns report what threatens life, health, homes or an
@@ -135,7 +137,13 @@ def _timers(state: State) -> list[Timer]:
     }
     seconds = state.settings.timers_poll_seconds
     return [
-        Timer(name, job, clock=clock, poll_seconds=seconds, follows_log=name in FOLLOW_LOG)
+        Timer(
+            name,
+            job,
+            clock=clock,
+            poll_seconds=max(seconds, DETECTION_SECONDS) if name == "detection" else seconds,
+            follows_log=name in FOLLOW_LOG,
+        )
         for name, job in jobs.items()
     ]
 
