@@ -28,6 +28,7 @@ from app.core.queries import no_unknown_query
 from app.core.serving import on_stop
 from app.core.settings import Settings
 from app.core.timers import Job, Timer
+from app.deliveries import queue as deliveries
 from app.deliveries.routes import router as deliveries_router
 from app.deliveries.sending import Sender
 from app.detection import engine as detection_engine
@@ -199,6 +200,8 @@ async def _prune(database: Database, clock: Clock, *, keep: timedelta) -> None:
             async with database.writing() as conn:
                 await accounts.prune(conn, now=clock.now())
             for city_id in cities:
+                async with database.writing() as conn:
+                    await deliveries.prune(conn, city_id=city_id, before=clock.now() - keep)
                 async with database.writing() as conn:
                     await feed.prune(conn, city_id=city_id, before=clock.now() - keep)
         except Exception as error:  # noqa: BLE001  whatever it was, the next hour may pass

@@ -41,6 +41,7 @@ def upgrade() -> None:
         "receivers",
         sa.Column("city_id", sa.String(length=32), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(length=8), nullable=False),
         sa.Column("node_code", sa.String(length=32), nullable=False),
         sa.Column("label", sa.String(length=80), nullable=False),
@@ -61,6 +62,8 @@ def upgrade() -> None:
         ),
         sa.Column("state", sa.String(length=8), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True, comment="why it is disabled, or what it has missed"),
+        sa.Column("reason_zh", sa.Text(), nullable=True),
+        sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column(
             "epoch",
@@ -103,7 +106,9 @@ def upgrade() -> None:
         sa.Column("city_id", sa.String(length=32), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False, comment="the webhook-id, the same over all tries"),
         sa.Column("receiver_id", sa.Uuid(), nullable=False),
-        sa.Column("seq", sa.BigInteger(), nullable=True, comment="of the log; none: a test"),
+        sa.Column(
+            "seq", sa.BigInteger(), nullable=True, comment="of the log; none: Beacon's own word, a test or a gap"
+        ),
         sa.Column("type", sa.String(length=32), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("urgent", sa.Boolean(), nullable=False),
@@ -111,8 +116,15 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column(
-            "next_at", sa.DateTime(timezone=True), nullable=True, comment="while a try runs: when it counts as lost"
+            "tries_before",
+            sa.Integer(),
+            nullable=False,
+            comment="those made before its last replay began the schedule anew",
         ),
+        sa.Column("trying", sa.Boolean(), nullable=False, comment="a try is under way; it counts as lost at next_at"),
+        sa.Column("next_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("(state = 'pending') = (next_at IS NOT NULL)", name=op.f("ck_deliveries_next")),
+        sa.CheckConstraint("state = 'pending' OR NOT trying", name=op.f("ck_deliveries_trying")),
         sa.CheckConstraint("state IN ('pending', 'delivered', 'failed')", name=op.f("ck_deliveries_state")),
         sa.ForeignKeyConstraint(
             ["city_id", "receiver_id"],
@@ -123,11 +135,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("city_id", "receiver_id", "seq", name=op.f("uq_deliveries_city_id_receiver_id_seq")),
     )
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_deliveries_city_id_at"), ["city_id", "at"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_deliveries_city_id_receiver_id_at"), ["city_id", "receiver_id", "at"], unique=False
         )
         batch_op.create_index(
-            batch_op.f("ix_deliveries_city_id_state_next_at"), ["city_id", "state", "next_at"], unique=False
+            batch_op.f("ix_deliveries_city_id_receiver_id_state_next_at"),
+            ["city_id", "receiver_id", "state", "next_at"],
+            unique=False,
         )
 
     op.create_table(
@@ -182,9 +197,6 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("city_id", "delivery_id", "number", name=op.f("pk_receipts")),
     )
-    with op.batch_alter_table("receipts", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_receipts_city_id_at"), ["city_id", "at"], unique=False)
-
     op.create_table(
         "roll_call_answers",
         sa.Column("city_id", sa.String(length=32), nullable=False),
@@ -422,9 +434,6 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_roll_call_answers_city_id_node_code_answered_at"))
 
     op.drop_table("roll_call_answers")
-    with op.batch_alter_table("receipts", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_receipts_city_id_at"))
-
     op.drop_table("receipts")
     with op.batch_alter_table("alert_steps", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_alert_steps_city_id_node_code_at"))
@@ -432,8 +441,9 @@ def downgrade() -> None:
     op.drop_table("alert_steps")
     op.drop_table("alert_sightings")
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_deliveries_city_id_state_next_at"))
+        batch_op.drop_index(batch_op.f("ix_deliveries_city_id_receiver_id_state_next_at"))
         batch_op.drop_index(batch_op.f("ix_deliveries_city_id_receiver_id_at"))
+        batch_op.drop_index(batch_op.f("ix_deliveries_city_id_at"))
 
     op.drop_table("deliveries")
     with op.batch_alter_table("roll_calls", schema=None) as batch_op:

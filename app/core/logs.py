@@ -35,6 +35,9 @@ def dict_config(settings: Settings) -> dict[str, Any]:
             # One line a request of the client, with the address it asked.
             "httpx": {"level": "WARNING"},
             "httpcore": {"level": "WARNING"},
+            # Of notification channels, whose addresses hold their tokens.
+            "apprise": {"level": "ERROR"},
+            "urllib3": {"level": "ERROR"},
         },
     }
 

@@ -220,6 +220,12 @@ CHANNEL_WRONG = Kind(
     "This is not the address of a known channel. Known: {schemes}.",
     "该通知渠道地址无效。可用：{schemes}。",
 )
+RECEIVER_DISABLED = Kind(
+    "receiver_disabled",
+    409,
+    "This receiver is disabled. Enable it first: PATCH it with state active.",
+    "该接收方已停用，请先以 state: active 重新启用。",
+)
 CHANNELS_MISSING = Kind(
     "channels_missing",
     503,

@@ -13,7 +13,7 @@ from sqlalchemy import and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.caller import Caller
-from app.core.clock import Clock
+from app.core.clock import ZONE, Clock
 from app.core.database import Database, insert_into
 from app.core.ids import new_id
 from app.deliveries.channels import TOLD
@@ -25,6 +25,7 @@ from app.feed.models import FeedEvent, FeedHead
 from app.nodes.models import Node
 
 WINDOW = 1000
+GAP = "beacon.gap"
 RECEIVERS = list(Receiver.__table__.columns)
 _BEHIND = and_(
     Receiver.state == "active",
@@ -57,16 +58,23 @@ async def _queue(conn: AsyncConnection, *, city_id: str, receiver_id: UUID, now:
     row = (await conn.execute(query)).one_or_none()
     if row is None:
         return False
-    # One that was made before anything had happened follows the log from its first entry.
-    same_log = row.epoch in (row.head_epoch, START.epoch)
-    if not same_log or row.seq < row.kept_from - 1:
+    is_first = row.epoch == START.epoch
+    if (not is_first and row.epoch != row.head_epoch) or not row.kept_from - 1 <= row.seq <= row.last_seq:
         await _begin_again(conn, row, now)
         return False
     until = min(row.seq + WINDOW, row.last_seq)
     caller = Caller(city_id, row.node_code, row.tier, frozenset(), row.label)
     wanted = FeedEvent.drill_id.is_not(None) if row.drills else FeedEvent.drill_id.is_(None)
     events = await conn.execute(
-        select(FeedEvent.seq, FeedEvent.at, FeedEvent.type, FeedEvent.version, FeedEvent.body)
+        select(
+            FeedEvent.seq,
+            FeedEvent.at,
+            FeedEvent.type,
+            FeedEvent.subject_id,
+            FeedEvent.version,
+            FeedEvent.drill_id,
+            FeedEvent.body,
+        )
         .where(
             FeedEvent.city_id == city_id,
             FeedEvent.seq > row.seq,
@@ -76,7 +84,7 @@ async def _queue(conn: AsyncConnection, *, city_id: str, receiver_id: UUID, now:
         )
         .order_by(FeedEvent.seq)
     )
-    new = [_delivery(row, event) for event in events if is_wanted(row._asdict(), event.type, event.body)]
+    new = [_delivery(row, event, now) for event in events if is_wanted(row._asdict(), event.type, event.body)]
     await _store(conn, new)
     await _advance(conn, row, row.head_epoch, until)
     return bool(until < row.last_seq)
@@ -98,45 +106,72 @@ def _fits(pattern: str, kind: str) -> bool:
     return pattern in ("*", kind) or (pattern.endswith(".*") and kind.startswith(pattern[:-1]))
 
 
-def _delivery(receiver: Any, event: Any) -> dict[str, Any]:
+def outward(city_id: str, event: Any) -> dict[str, Any]:
+    """An event's body as it leaves Beacon: always with id, version and drill, of an owner only the office."""
+    body = {
+        "id": str(event.subject_id),
+        "version": event.version,
+        **event.body,
+        "city_id": city_id,
+        "drill_id": str(event.drill_id) if event.drill_id else None,
+    }
+    if isinstance(body.get("owner"), dict):
+        body["owner"] = {key: value for key, value in body["owner"].items() if key != "label"}
+    return body
+
+
+def queued(
+    receiver: Any,
+    *,
+    kind: str,
+    at: datetime,
+    body: dict[str, Any],
+    now: datetime,
+    seq: int | None = None,
+    urgent: bool = False,
+) -> dict[str, Any]:
+    """A row of `deliveries` to be sent now."""
     return {
         "city_id": receiver.city_id,
         "id": new_id(),
         "receiver_id": receiver.id,
-        "seq": event.seq,
-        "type": event.type,
-        "at": event.at,
-        "urgent": is_urgent(event.type, event.body.get("level")),
-        "body": {"version": event.version, **event.body, "city_id": receiver.city_id},
+        "seq": seq,
+        "type": kind,
+        "at": at,
+        "urgent": urgent,
+        "body": body,
         "state": "pending",
         "tries": 0,
-        "next_at": event.at,
+        "tries_before": 0,
+        "trying": False,
+        "next_at": now,
     }
+
+
+def _delivery(receiver: Any, event: Any, now: datetime) -> dict[str, Any]:
+    return queued(
+        receiver,
+        kind=event.type,
+        at=event.at,
+        body=outward(receiver.city_id, event),
+        # Not the event's own time, which two writers may have in another order than their numbers.
+        now=now,
+        seq=event.seq,
+        urgent=is_urgent(event.type, event.body.get("level")),
+    )
 
 
 async def _begin_again(conn: AsyncConnection, row: Any, now: datetime) -> None:
     """The receiver's place in the log is kept no more: it is told so, and goes on from the end."""
-    gap = {
-        "city_id": row.city_id,
-        "id": new_id(),
-        "receiver_id": row.id,
-        "seq": None,
-        "type": "beacon.gap",
-        "at": now,
-        "urgent": False,
-        "body": {
-            "city_id": row.city_id,
-            "text": "Events were missed that are kept no more. List what you follow again.",
-            "text_zh": "有事件因超过保存期未能送达，请重新列出所关注的内容。",
-        },
-        "state": "pending",
-        "tries": 0,
-        "next_at": now,
-    }
-    await _store(conn, [gap])
-    reason = f"Events before {now.isoformat(timespec='seconds')} were missed: they are kept no more."
+    at = now.astimezone(ZONE).strftime("%Y-%m-%d %H:%M")
+    reason = f"Events before {at} that had not been queued were missed. List what you follow again."
+    reason_zh = f"{at} 之前尚未排队的事件未能送达，请重新列出所关注的内容。"
+    body = {"city_id": row.city_id, "drill_id": None, "text": reason, "text_zh": reason_zh}
+    await _store(conn, [queued(row, kind=GAP, at=now, body=body, now=now)])
     await conn.execute(
-        update(Receiver).where(Receiver.city_id == row.city_id, Receiver.id == row.id).values(reason=reason)
+        update(Receiver)
+        .where(Receiver.city_id == row.city_id, Receiver.id == row.id)
+        .values(reason=reason, reason_zh=reason_zh)
     )
     await _advance(conn, row, row.head_epoch, row.last_seq)
 

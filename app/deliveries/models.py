@@ -24,6 +24,7 @@ class Receiver(Base):
 
     city_id: Mapped[str] = mapped_column(String(32), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[int]
     kind: Mapped[str] = mapped_column(String(8))
     node_code: Mapped[str] = mapped_column(ForeignKey("nodes.code"))
     label: Mapped[str] = mapped_column(String(80))
@@ -36,6 +37,8 @@ class Receiver(Base):
     secrets: Mapped[list[dict[str, Any]]] = mapped_column(Json, comment="the newest first; the old with its end")
     state: Mapped[str] = mapped_column(String(8))
     reason: Mapped[str | None] = mapped_column(Text, comment="why it is disabled, or what it has missed")
+    reason_zh: Mapped[str | None] = mapped_column(Text)
+    disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     epoch: Mapped[UUID] = mapped_column(comment="of the city's log; with seq, how far it has been looked through")
     seq: Mapped[int] = mapped_column(BigInteger)
@@ -54,21 +57,26 @@ class Delivery(Base):
     city_id: Mapped[str] = mapped_column(String(32), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True, comment="the webhook-id, the same over all tries")
     receiver_id: Mapped[UUID]
-    seq: Mapped[int | None] = mapped_column(BigInteger, comment="of the log; none: a test")
+    seq: Mapped[int | None] = mapped_column(BigInteger, comment="of the log; none: Beacon's own word, a test or a gap")
     type: Mapped[str] = mapped_column(String(32))
     at: Mapped[datetime] = mapped_column(UtcDateTime)
     urgent: Mapped[bool]
     body: Mapped[dict[str, Any]] = mapped_column(Json)
     state: Mapped[str] = mapped_column(String(10))
     tries: Mapped[int]
-    next_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="while a try runs: when it counts as lost")
+    tries_before: Mapped[int] = mapped_column(comment="those made before its last replay began the schedule anew")
+    trying: Mapped[bool] = mapped_column(comment="a try is under way; it counts as lost at next_at")
+    next_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (
         ForeignKeyConstraint(["city_id", "receiver_id"], ["receivers.city_id", "receivers.id"]),
         UniqueConstraint("city_id", "receiver_id", "seq"),
         CheckConstraint("state IN ('pending', 'delivered', 'failed')", name="state"),
-        Index(None, "city_id", "state", "next_at"),
+        CheckConstraint("(state = 'pending') = (next_at IS NOT NULL)", name="next"),
+        CheckConstraint("state = 'pending' OR NOT trying", name="trying"),
+        Index(None, "city_id", "receiver_id", "state", "next_at"),
         Index(None, "city_id", "receiver_id", "at"),
+        Index(None, "city_id", "at"),
     )
 
 
@@ -85,7 +93,4 @@ class Receipt(Base):
     outcome: Mapped[str] = mapped_column(String(20))
     milliseconds: Mapped[int]
 
-    __table_args__ = (
-        ForeignKeyConstraint(["city_id", "delivery_id"], ["deliveries.city_id", "deliveries.id"]),
-        Index(None, "city_id", "at"),
-    )
+    __table_args__ = (ForeignKeyConstraint(["city_id", "delivery_id"], ["deliveries.city_id", "deliveries.id"]),)

@@ -47,7 +47,7 @@ async def list_receivers(
 async def create_receiver(
     request: Request, caller: Admin, conn: Writing, kind: Kind, body: ReceiverNew
 ) -> ReceiverMade:
-    """Tell somebody of what happens from now on. A webhook's secret is shown this once."""
+    """Tell somebody of what happens from now on. Its secret and its whole address are shown this once."""
     label, _ = clean(body.label, pointer="/label", multiline=False, required=True)
     state = request.app.state
     row = await service.create(
@@ -63,7 +63,7 @@ async def create_receiver(
         private_targets=state.settings.delivery_private_targets,
         now=state.clock.now(),
     )
-    return ReceiverMade(**receiver_fields(row, {}), secret=secret_of(row))
+    return ReceiverMade(**{**receiver_fields(row, {}), "url": row["url"]}, secret=secret_of(row))
 
 
 @shared.get("/{receiver_id}")

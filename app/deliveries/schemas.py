@@ -64,13 +64,15 @@ class ReceiverView(BaseModel):
     drills: bool
     state: Literal["active", "disabled"]
     reason: str | None = Field(description="why it is disabled, or what it has missed")
+    reason_zh: str | None
+    disabled_at: datetime | None
     created_at: datetime
     waiting: int = Field(description="deliveries that are still to be made")
     failed: int = Field(description="deliveries given up: replay them")
 
 
 class ReceiverMade(ReceiverView):
-    """A new receiver, or one with a new secret, which is shown this once."""
+    """A new receiver with its whole address, or one with a new secret: shown this once."""
 
     secret: str | None = Field(description="verify signatures with it; a channel has none")
 
@@ -115,6 +117,8 @@ def receiver_fields(row: Mapping[str, Any], counts: Mapping[str, int]) -> dict[s
         "drills": row["drills"],
         "state": row["state"],
         "reason": row["reason"],
+        "reason_zh": row["reason_zh"],
+        "disabled_at": row["disabled_at"],
         "created_at": row["created_at"],
         "waiting": counts.get("pending", 0),
         "failed": counts.get("failed", 0),
@@ -122,12 +126,11 @@ def receiver_fields(row: Mapping[str, Any], counts: Mapping[str, int]) -> dict[s
 
 
 def shown(kind: str, url: str) -> str:
-    """An address without credentials, query or, for a channel, anything behind its scheme."""
+    """An address without what may be secret: behind the host, and for a channel behind the scheme."""
     parts = urlsplit(url)
     if kind == "channel":
         return f"{parts.scheme}://…"
-    host = parts.hostname or ""
-    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}{'?…' if parts.query else ''}"
+    return f"{parts.scheme}://{parts.netloc}{'/…' if parts.path.strip('/') or parts.query else '/'}"
 
 
 def delivery_fields(row: Mapping[str, Any]) -> dict[str, Any]:

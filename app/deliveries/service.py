@@ -1,20 +1,23 @@
-import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
+import httpx
 from sqlalchemy import func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core import paging, problems
 from app.core.caller import Caller
+from app.core.clock import day_of
 from app.core.errors import Problem
 from app.core.ids import new_id
-from app.deliveries import channels, signing
+from app.deliveries import channels, guard, signing
+from app.deliveries.apart import apart
+from app.deliveries.fanout import queued
 from app.deliveries.models import Delivery, Receipt, Receiver
+from app.deliveries.queue import TEST
 from app.feed import service as feed
 from app.nodes import lookup
 from app.nodes.scope import visible
@@ -47,10 +50,13 @@ async def create(
     place = (await lookup.places(conn, {code})).get(code)
     if place is None or place.city_id != caller.city_id or caller.node not in place.path:
         raise Problem(problems.NODE_UNKNOWN, pointer="/node", code=code)
+    if place.closed_on is not None and place.closed_on <= day_of(now):
+        raise Problem(problems.NODE_CLOSED, pointer="/node", code=code, date=place.closed_on.isoformat())
     head = await feed.head(conn, city_id=caller.city_id)
     row = {
         "city_id": caller.city_id,
         "id": new_id(),
+        "version": 1,
         "kind": kind,
         "node_code": code,
         "label": label,
@@ -61,6 +67,8 @@ async def create(
         "secrets": signing.rotated([], signing.new_secret(), now) if kind == "webhook" else [],
         "state": "active",
         "reason": None,
+        "reason_zh": None,
+        "disabled_at": None,
         "created_at": now,
         "epoch": head.position.epoch,
         "seq": head.position.seq,
@@ -71,18 +79,22 @@ async def create(
 
 async def _check(kind: str, url: str, private_targets: bool) -> None:
     try:
-        parts = urlsplit(url)
-        sound = bool(parts.hostname) and (parts.port is None or 0 < parts.port < 65536)
-    except ValueError:
+        found = httpx.URL(url)
+        sound = bool(found.host) and 0 < (found.port or 443) < 65536 and not found.userinfo and not found.fragment
+    except httpx.InvalidURL:
         sound = False
     if kind == "webhook":
-        if not sound or parts.scheme not in (("https", "http") if private_targets else ("https",)) or parts.username:
+        schemes = ("https", "http") if private_targets else ("https",)
+        if not sound or found.scheme not in schemes:
+            raise Problem(problems.TARGET_WRONG, pointer="/url")
+        # What a name leads to is asked at each try; an address in its place is known now.
+        if guard.is_address(found.host) and not (private_targets or guard.is_public(found.host)):
             raise Problem(problems.TARGET_WRONG, pointer="/url")
         return
     if not channels.is_installed():
         raise Problem(problems.CHANNELS_MISSING)
     # Its first import takes a while: not on the event loop.
-    if not sound or not await asyncio.to_thread(channels.is_known, url):
+    if not await apart(channels.is_known, url):
         raise Problem(problems.CHANNEL_WRONG, pointer="/url", schemes=", ".join(sorted(channels.SCHEMES)))
 
 
@@ -117,7 +129,13 @@ async def change(
         changes = {**changes, "events": ["alert.*"]}
     if "state" in changes and changes["state"] != row["state"]:
         enabled = changes["state"] == "active"
-        changes = {**changes, "reason": None if enabled else "Disabled by its owner."}
+        told = (None, None) if enabled else ("Disabled by its owner.", "已由管理者停用。")
+        changes = {
+            **changes,
+            "reason": told[0],
+            "reason_zh": told[1],
+            "disabled_at": None if enabled else now,
+        }
         if enabled:
             await conn.execute(
                 update(Delivery)
@@ -125,6 +143,7 @@ async def change(
                     Delivery.city_id == caller.city_id,
                     Delivery.receiver_id == receiver_id,
                     Delivery.state == "pending",
+                    ~Delivery.trying,
                 )
                 .values(next_at=now)
             )
@@ -149,27 +168,22 @@ async def delete(conn: AsyncConnection, *, caller: Caller, kind: str, receiver_i
     await conn.execute(
         update(Delivery)
         .where(Delivery.city_id == caller.city_id, Delivery.receiver_id == receiver_id, Delivery.state == "pending")
-        .values(state="failed", next_at=None)
+        .values(state="failed", trying=False, next_at=None)
     )
     await _write(conn, row, {"state": "deleted", "url": "", "secrets": []})
 
 
 async def send_test(conn: AsyncConnection, *, caller: Caller, kind: str, receiver_id: UUID, now: datetime) -> Row:
-    """Queue a `beacon.test` message for the receiver; the delivery."""
-    row = await _row(conn, caller, kind, receiver_id)
-    delivery = {
+    """Queue a `beacon.test` message for the receiver, to be tried once; the delivery. A Problem (409) when disabled."""
+    row = await _active(conn, caller, kind, receiver_id)
+    body = {
         "city_id": caller.city_id,
-        "id": new_id(),
-        "receiver_id": receiver_id,
-        "seq": None,
-        "type": "beacon.test",
-        "at": now,
-        "urgent": False,
-        "body": {"city_id": caller.city_id, "text": "A test.", "text_zh": "测试消息。", "label": row["label"]},
-        "state": "pending",
-        "tries": 0,
-        "next_at": now,
+        "drill_id": None,
+        "label": row.label,
+        "text": "This is a test.",
+        "text_zh": "这是一条测试消息。",
     }
+    delivery = queued(row, kind=TEST, at=now, body=body, now=now)
     await conn.execute(insert(Delivery), [delivery])
     return delivery
 
@@ -215,11 +229,15 @@ async def get_delivery(
 async def replay(
     conn: AsyncConnection, *, caller: Caller, kind: str, receiver_id: UUID, delivery_id: UUID, now: datetime
 ) -> Row:
-    """Send it again, now, under the same webhook-id. One that is on its way already stays as it is."""
-    row = await _delivery(conn, caller, kind, receiver_id, delivery_id)
-    if row["state"] == "pending":
+    """Send it again, now, under the same webhook-id, its schedule begun anew. A Problem (409) when disabled.
+
+    One whose try is under way stays as it is.
+    """
+    await _active(conn, caller, kind, receiver_id)
+    row = await _delivery(conn, caller, kind, receiver_id, delivery_id, lock=True)
+    if row["trying"]:
         return row
-    changes = {"state": "pending", "next_at": now}
+    changes = {"state": "pending", "next_at": now, "tries_before": row["tries"]}
     await conn.execute(
         update(Delivery).where(Delivery.city_id == caller.city_id, Delivery.id == delivery_id).values(**changes)
     )
@@ -238,12 +256,25 @@ async def _row(conn: AsyncConnection, caller: Caller, kind: str, receiver_id: UU
     return row._asdict()
 
 
-async def _delivery(conn: AsyncConnection, caller: Caller, kind: str, receiver_id: UUID, delivery_id: UUID) -> Row:
+async def _active(conn: AsyncConnection, caller: Caller, kind: str, receiver_id: UUID) -> Any:
+    """The receiver, which is not disabled nor deleted until this transaction ends."""
+    query = select(*COLUMNS).where(_mine(caller, kind), Receiver.id == receiver_id)
+    row = (await conn.execute(query.with_for_update())).one_or_none()
+    if row is None:
+        raise Problem(problems.NOT_FOUND)
+    if row.state != "active":
+        raise Problem(problems.RECEIVER_DISABLED)
+    return row
+
+
+async def _delivery(
+    conn: AsyncConnection, caller: Caller, kind: str, receiver_id: UUID, delivery_id: UUID, *, lock: bool = False
+) -> Row:
     await _row(conn, caller, kind, receiver_id)
     query = select(*DELIVERIES).where(
         Delivery.city_id == caller.city_id, Delivery.receiver_id == receiver_id, Delivery.id == delivery_id
     )
-    row = (await conn.execute(query)).one_or_none()
+    row = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
     if row is None:
         raise Problem(problems.NOT_FOUND)
     return row._asdict()
@@ -251,7 +282,9 @@ async def _delivery(conn: AsyncConnection, caller: Caller, kind: str, receiver_i
 
 async def _write(conn: AsyncConnection, row: Row, changes: Mapping[str, Any]) -> None:
     await conn.execute(
-        update(Receiver).where(Receiver.city_id == row["city_id"], Receiver.id == row["id"]).values(**changes)
+        update(Receiver)
+        .where(Receiver.city_id == row["city_id"], Receiver.id == row["id"])
+        .values(**changes, version=row["version"] + 1)
     )
 
 

@@ -45,6 +45,7 @@ def test_any_other_scheme_is_not_allowed(url: str) -> None:
 def test_a_message_says_level_place_reason_and_what_to_do_and_an_exercise_says_so_first() -> None:
     body = {
         "level": "red",
+        "state": "raised",
         "headline": "河水漫堤，12 人被困",
         "node": {"code": "370783108201", "name": "口子村"},
         "reasons": [{"rule": "trapped", "text": "12 trapped", "text_zh": "被困 12 人"}],
@@ -58,7 +59,7 @@ def test_a_message_says_level_place_reason_and_what_to_do_and_an_exercise_says_s
     assert text.splitlines() == [
         "红色 RED 河水漫堤，12 人被困",
         "地点 where: 口子村 (370783108201)",
-        "原因 why: 被困 12 人",
+        "原因 why: 被困 12 人 12 trapped",
         "请登录 Beacon 确认或处置。Sign in to Beacon and acknowledge it.",
     ]
     assert marked.startswith("【演练】EXERCISE ")
@@ -99,11 +100,13 @@ async def test_a_channel_is_told_when_the_escalation_reaches_it_and_not_before(
     assert {one["type"] for one in items} <= {"alert.bypassed", "alert.escalated"}
     assert len(told) == len(items) + 1
     assert all("红色 RED" in title for title, _ in told)
-    assert all(name.startswith("channels") for _, name in told)  # not on the event loop
+    assert all(name != threading.main_thread().name for _, name in told)  # not on the event loop
     assert sorted(map(len, receipts))[-1] == 2
     assert all(one[-1] == ("delivered", None) for one in receipts)
     assert made["secret"] is None
-    assert made["url"] == "dingtalk://…"
+    assert made["url"] == URL  # shown this once
+    shown = (await client.get(f"/v1/channels/{made['id']}", headers=as_(CITY, "admin"))).json()
+    assert shown["url"] == "dingtalk://…"
 
 
 @pytest.mark.anyio

@@ -67,7 +67,7 @@ async def test_one_private_address_among_public_ones_forbids_the_host() -> None:
 
     with pytest.raises(guard.ForbiddenTarget):
         await guard.vetted("two.example", 443, resolve=resolve, private=False)
-    assert await guard.vetted("two.example", 443, resolve=resolve, private=True) == "1.1.1.1"
+    assert await guard.vetted("two.example", 443, resolve=resolve, private=True) == ["1.1.1.1", "127.0.0.1"]
 
 
 @pytest.mark.anyio

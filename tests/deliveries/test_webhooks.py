@@ -142,7 +142,7 @@ async def test_a_receiver_that_is_gone_is_disabled_at_once_and_its_owner_is_told
         assert len(service.taken) == 1
         assert (shown["state"], shown["reason"], shown["failed"]) == (
             "disabled",
-            "It answered 410: it wants no more.",
+            "It answered 410: it wants nothing more. Enable it again when it does.",
             1,
         )
         assert [(event.topic, event.body["id"]) for event in told] == [("delivery", made["id"])]
@@ -177,7 +177,7 @@ async def test_after_the_last_try_it_is_given_up_and_the_receiver_disabled(
 
     shown = await of(client, as_, made)
     assert len(service.taken) == 10  # 0, 5 s, 5 m, 30 m, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h
-    assert shown["reason"] == "It took nothing in 10 tries; the last: refused."
+    assert shown["reason"].startswith("It took nothing in 10 tries; the last: refused.")
 
 
 async def test_a_receiver_that_hangs_delays_no_other(
@@ -191,14 +191,14 @@ async def test_a_receiver_that_hangs_delays_no_other(
             await raise_alert(client, as_, **EXTREME)
         await sender.run_due()
         await quick.until(lambda service: len(service.taken) == 8)
-        await slow.until(lambda service: len(service.taken) == 4)
+        await slow.until(lambda service: len(service.taken) == 1)
 
-        # The slow one holds its own few places and no more; the quick one has had everything.
-        assert (slow.open_now, slow.open_most) == (4, 4)
+        # The slow one is waited for by nobody else: the quick one has had everything.
+        assert (slow.open_now, slow.open_most) == (1, 1)
         await raise_alert(client, as_, **EXTREME)
         await sender.run_due()
         await quick.until(lambda service: len(service.taken) == 9)
-        assert slow.open_most == 4
+        assert slow.open_most == 1
         assert slow.hang is not None
         slow.hang.set()
         await sender.settled()
