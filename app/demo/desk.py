@@ -1,8 +1,9 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -29,8 +30,9 @@ class Event:
 
 @dataclass
 class Desk:
-    """What the city's desk knows: only what its own polls have carried."""
+    """What a desk knows of one drill: only what its own polls have carried."""
 
+    drill_id: str
     alerts: dict[str, dict[str, Any]] = field(default_factory=dict)
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=LATEST))
     names: dict[str, str] = field(default_factory=dict)
@@ -38,14 +40,11 @@ class Desk:
     changes: int = 0
     relists: int = 0
     carried: dict[str, float] = field(default_factory=dict)
-    """Alert id to the moment (of `now`) of the first poll that carried something new of it."""
+    """Alert id to the moment (of `now`) of the first poll that carried it."""
     _cursor: str | None = None
-    _before: dict[str, int] | None = None
 
     def listed(self, items: list[dict[str, Any]], cursor: str, moment: float) -> None:
-        """Take a whole list: the first one is what stood before the exercise."""
-        if self._before is None:
-            self._before = {alert["id"]: alert["reports"] for alert in items}
+        """Take a whole list."""
         self.alerts = {}
         for alert in items:
             self._take(alert, moment)
@@ -89,39 +88,52 @@ class Desk:
     def _take(self, alert: dict[str, Any], moment: float) -> None:
         self.alerts[alert["id"]] = alert
         self.names[alert["node"]["code"]] = alert["node"]["name"]
-        if alert["reports"] > (self._before or {}).get(alert["id"], 0):
-            self.carried.setdefault(alert["id"], moment)
+        self.carried.setdefault(alert["id"], moment)
 
 
 async def poll(
     client: httpx.AsyncClient, desk: Desk, *, now: Callable[[], float] = time.monotonic, sleep: Sleep = asyncio.sleep
 ) -> list[Event]:
-    """One turn of the desk's polling: list when it has no cursor, else wait for changes.
+    """`follow`, and learn the names of the places on the way to the alerts."""
+    fresh = await follow(client, desk, now=now, sleep=sleep)
+    await _learn_names(client, desk, sleep)
+    return fresh
+
+
+async def follow(
+    client: httpx.AsyncClient,
+    desk: Desk,
+    *,
+    headers: dict[str, str] | None = None,
+    now: Callable[[], float] = time.monotonic,
+    sleep: Sleep = asyncio.sleep,
+) -> list[Event]:
+    """One turn of a desk's polling: list when it has no cursor, else wait for changes.
 
     Raises `DeskRefused`, `SignInRefused` or `httpx.TransportError`.
     """
+    ask = partial(send, client, "GET", headers=headers, sleep=sleep)
     fresh: list[Event] = []
     if desk.cursor is None:
-        await _list(client, desk, now, sleep)
+        await _list(ask, desk, now)
     else:
-        query: dict[str, str | int] = {"since": desk.cursor, "wait": WAIT}
-        response = await send(client, "GET", "/v1/alerts/changes", params=query, sleep=sleep)
+        query: dict[str, str | int] = {"since": desk.cursor, "wait": WAIT, "drill": desk.drill_id}
+        response = await ask("/v1/alerts/changes", params=query)
         if response.status_code == 410:
             desk.expired()
             return []
         answer = _answer(response)
         fresh = desk.changed(answer["results"], answer["cursor"], now())
     desk.polls += 1
-    await _learn_names(client, desk, sleep)
     return fresh
 
 
-async def _list(client: httpx.AsyncClient, desk: Desk, now: Callable[[], float], sleep: Sleep) -> None:
+async def _list(ask: Callable[..., Awaitable[httpx.Response]], desk: Desk, now: Callable[[], float]) -> None:
     items: list[dict[str, Any]] = []
-    query: dict[str, str | int] = {"limit": 100}
+    query: dict[str, str | int] = {"limit": 100, "drill": desk.drill_id}
     since: str | None = None
     while True:
-        answer = _answer(await send(client, "GET", "/v1/alerts", params=query, sleep=sleep))
+        answer = _answer(await ask("/v1/alerts", params=query))
         items += answer["items"]
         # later pages are of later moments: going on from the first page's loses nothing
         since = since or answer["cursor"]

@@ -1,4 +1,5 @@
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
@@ -9,6 +10,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 TRIES = 14
 LONGEST_WAIT = 5.0
+LOOK_SECONDS = 0.05
 PASSING = (429, 503)
 
 
@@ -100,6 +102,15 @@ async def send(
         on_retry()
         await sleep(wait * random.uniform(1.0, 1.5))  # noqa: S311 - to spread the retries
     raise AssertionError("unreachable")
+
+
+async def until(is_so: Callable[[], bool], *, seconds: float, sleep: Sleep = asyncio.sleep) -> bool:
+    """Wait until it is so, but no longer than `seconds`; whether it is."""
+    for _ in range(math.ceil(seconds / LOOK_SECONDS)):
+        if is_so():
+            return True
+        await sleep(LOOK_SECONDS)
+    return is_so()
 
 
 def detail(response: httpx.Response) -> str:

@@ -37,15 +37,29 @@ class Told:
     resent: timedelta | None = None
 
 
-def load(run: str, started: datetime) -> list[Step]:
-    """The night as steps in the order of sending.
+@dataclass(frozen=True)
+class Plot:
+    """What happens beside the reports: a town's desk sleeps, the city asks a roll call, one village is silent."""
+
+    asleep: str
+    towns: tuple[str, ...]
+    asks_at: datetime
+    asked: str
+    question: str
+    due: timedelta
+    silent: str
+
+
+def load(run: str, started: datetime, drill_id: str) -> list[Step]:
+    """The night as steps in the order of sending, all of them part of one drill.
 
     Ids are UUIDs of version 7 made of `started` and of `run`, so that a second replay on the same server (another
     `run`) conflicts with nothing, while the same run always has the same ids.
     """
     steps = []
     for number, told in enumerate(tell()):
-        step = Step(told.at, told.node, {"id": str(report_id(run, number, started)), **told.body})
+        own = {"id": str(report_id(run, number, started)), "drill_id": drill_id}
+        step = Step(told.at, told.node, {**own, **told.body})
         steps.append(step)
         if told.resent is not None:
             steps.append(replace(step, at=told.at + told.resent))
@@ -71,6 +85,23 @@ def tell() -> tuple[Told, ...]:
     return tuple(sorted(told, key=lambda one: one.at))
 
 
+@cache
+def plot() -> Plot:
+    """What the script says of roll call and towns."""
+    script = tomllib.loads(SCRIPT.read_text("utf-8"))
+    asks = script["roll_call"]
+    return Plot(
+        asleep=script["asleep"],
+        towns=tuple(town["code"] for town in script["town"]),
+        asks_at=_moment(script["begins"], asks["at"]),
+        asked=asks["town"],
+        question=script["mark"] + asks["question"],
+        due=timedelta(minutes=asks["due_minutes"]),
+        silent=asks["silent"],
+    )
+
+
+@cache
 def office_names() -> dict[str, str]:
     """Code to the office's name as people say it: 口子村, not 口子村委会."""
     with NODES.open(encoding="utf-8", newline="") as lines:

@@ -9,14 +9,8 @@ from rich.console import Console
 from app.demo import command
 from app.demo.desk import DeskRefused
 from app.demo.link import SignInRefused
-from tests.demo.fake import ADMIN, DESK, URL, FakeBeacon, alert_of
-
-
-def perform(server: FakeBeacon, *, plain: bool = True, desk: tuple[str, str] = DESK) -> tuple[int, str]:
-    out = io.StringIO()
-    console = Console(file=out, force_terminal=not plain, width=140, height=40)
-    code = asyncio.run(command.perform(URL, 0, ADMIN, desk, console=console, plain=plain, transport=server.transport))
-    return code, out.getvalue()
+from tests.demo.fake import ADMIN, DESK, DRILL, SCORE, URL, FakeBeacon
+from tests.demo.replaying import perform
 
 
 def test_the_desk_sees_every_alert_of_the_night_and_the_summary_says_so() -> None:
@@ -25,7 +19,8 @@ def test_the_desk_sees_every_alert_of_the_night_and_the_summary_says_so() -> Non
     code, out = perform(server)
 
     assert code == 0
-    assert f"alerts {len(server.alerts)}，未见 missed 0" in out
+    raised = [one for one in server.alerts.values() if one["origin"] == "reports"]
+    assert f"alerts {len(raised)}，未见 missed 0" in out
     assert "p50" in out
     assert "masked 1" in out
     assert "alert" in out
@@ -37,8 +32,8 @@ def test_plain_output_is_one_line_a_change_without_control_codes() -> None:
 
     _, out = perform(server)
 
-    changes = [line for line in out.splitlines() if " raised " in line]
-    assert len(changes) == len(server.log)
+    changes = [line for line in out.splitlines() if " alert.raised " in line]
+    assert len(changes) == len(server.alerts)
     assert "\x1b" not in out
 
 
@@ -51,17 +46,21 @@ def test_a_terminal_shows_the_open_alerts_with_place_headline_and_counters() -> 
     assert "Open alerts" in out
     assert "【演练】" in out
     assert "›" in out
+    assert "越级 Bypassed: 洛城街道" in out
+    assert "失联 Silent: 口子村" in out
 
 
 def test_an_alert_that_no_poll_carries_fails_the_exercise(monkeypatch: pytest.MonkeyPatch) -> None:
     server = FakeBeacon()
     server.silent_alerts = True
     monkeypatch.setattr(command, "GRACE_SECONDS", 0.01)
+    monkeypatch.setattr(command, "patience", lambda due, pace: 0.01)
 
     code, out = perform(server)
 
     assert code == 1
-    assert f"未见 missed {len(server.alerts)}" in out
+    raised = [one for one in server.alerts.values() if one["origin"] == "reports"]
+    assert f"{len(raised)} alerts that no poll carried" in out
 
 
 def test_a_report_that_is_refused_fails_the_exercise() -> None:
@@ -74,16 +73,6 @@ def test_a_report_that_is_refused_fails_the_exercise() -> None:
     assert code == 1
     assert "Failed: " in out
     assert "422 no such hazard" in out
-
-
-def test_alerts_that_stood_before_are_not_counted_as_the_exercises_own() -> None:
-    server = FakeBeacon()
-    server.alerts["old"] = alert_of("old", reports=3)
-
-    code, out = perform(server)
-
-    assert code == 0
-    assert f"alerts {len(server.alerts) - 1}，" in out
 
 
 def test_a_desk_with_a_wrong_password_is_refused_before_anything_is_sent() -> None:
@@ -102,7 +91,35 @@ def test_a_desk_that_breaks_in_the_night_ends_the_replay_and_the_keys_are_revoke
     with pytest.raises(DeskRefused):
         perform(server)
 
-    assert len(server.revoked) == len(server.keys)
+    assert len(server.revoked) == len(server.keys) > 0
+    assert server.ended == [DRILL]
+
+
+def test_an_exercise_that_is_interrupted_revokes_its_keys_ends_its_drill_and_prints_the_score() -> None:
+    server, out, begun = FakeBeacon(), io.StringIO(), asyncio.Event()
+
+    def note(request: httpx.Request) -> None:
+        if request.url.path == "/v1/reports":
+            begun.set()
+
+    server.before = note
+
+    async def go() -> None:
+        exercise = asyncio.create_task(
+            command.perform(URL, 600, ADMIN, DESK, console=Console(file=out), plain=True, transport=server.transport)
+        )
+        await begun.wait()
+        exercise.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await exercise
+
+    asyncio.run(go())
+
+    assert server.drills[0]["pace"] == 600
+    assert len(server.revoked) == len(server.keys) > 0
+    assert server.ended == [DRILL]
+    assert f"{SCORE['total']} / 100" in out.getvalue()
+    assert "reports were not taken" in out.getvalue()
 
 
 def test_a_server_that_does_not_answer_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

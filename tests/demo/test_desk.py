@@ -5,7 +5,7 @@ import pytest
 
 from app.demo.desk import Desk, DeskRefused, poll
 from app.demo.link import PasswordSignIn, connect
-from tests.demo.fake import DESK, URL, FakeBeacon, alert_of
+from tests.demo.fake import DESK, DRILL, URL, FakeBeacon, alert_of
 
 
 def change(alert: dict[str, object], kind: str = "raised") -> dict[str, object]:
@@ -13,7 +13,7 @@ def change(alert: dict[str, object], kind: str = "raised") -> dict[str, object]:
 
 
 def test_an_event_told_twice_changes_nothing() -> None:
-    desk = Desk()
+    desk = Desk(DRILL)
     desk.listed([], "0", 1.0)
     event = change(alert_of())
 
@@ -27,20 +27,27 @@ def test_an_event_told_twice_changes_nothing() -> None:
     assert desk.cursor == "2"
 
 
-def test_a_change_that_brings_no_new_report_of_an_older_alert_is_not_taken_for_the_runs_own() -> None:
-    desk = Desk()
-    desk.listed([alert_of(reports=4)], "0", 1.0)
+def test_a_list_and_every_poll_after_it_ask_for_the_drill_alone() -> None:
+    server = FakeBeacon()
+    server.alerts["real"] = alert_of("1", drill_id=None)
+    server.alerts["own"] = alert_of("2")
+    asked = []
 
-    desk.changed([change(alert_of(version=2, reports=4), "escalated")], "1", 2.0)
-    before = dict(desk.carried)
-    desk.changed([change(alert_of(version=3, reports=5), "updated")], "2", 3.0)
+    def note(request: httpx.Request) -> None:
+        if request.url.path.startswith("/v1/alerts"):
+            asked.append(request.url.params["drill"])
 
-    assert before == {}
-    assert desk.carried == {"alert-370783108253": 3.0}
+    server.before = note
+    server.expire_at_poll = 1
+
+    desk = turns(server, 2)
+
+    assert asked == [DRILL, DRILL]
+    assert desk.alerts.keys() == {"alert-2"}
 
 
 def test_open_alerts_stand_by_gravity_then_the_latest_first_and_closed_ones_leave() -> None:
-    desk = Desk()
+    desk = Desk(DRILL)
     desk.listed(
         [
             alert_of("1", level="orange", raised_at="2026-01-01T00:00:03Z"),
@@ -56,7 +63,7 @@ def test_open_alerts_stand_by_gravity_then_the_latest_first_and_closed_ones_leav
 
 
 def test_an_alert_missing_from_a_poll_stays_open() -> None:
-    desk = Desk()
+    desk = Desk(DRILL)
     desk.listed([alert_of("1")], "0", 1.0)
 
     desk.changed([change(alert_of("2"))], "1", 2.0)
@@ -65,7 +72,7 @@ def test_an_alert_missing_from_a_poll_stays_open() -> None:
 
 
 def turns(server: FakeBeacon, count: int) -> Desk:
-    desk = Desk()
+    desk = Desk(DRILL)
 
     async def go() -> None:
         async with connect(URL, auth=PasswordSignIn(URL, *DESK), transport=server.transport) as client:

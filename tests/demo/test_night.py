@@ -11,7 +11,8 @@ from app.intake.schemas import ReportIn
 STARTED = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 BEGINS = datetime.fromisoformat("2018-08-19T18:00:00+08:00")
 ENDS = datetime.fromisoformat("2018-08-20T12:00:00+08:00")
-STEPS = night.load("one", STARTED)
+DRILL = "0199a4c2-7000-7000-8000-3f1f0c9d2a11"
+STEPS = night.load("one", STARTED, DRILL)
 
 
 def tiers() -> dict[str, str]:
@@ -136,9 +137,9 @@ def test_ids_are_uuids_of_version_7_that_carry_the_start_of_the_run() -> None:
 
 def test_the_same_run_has_the_same_ids_and_another_run_shares_none() -> None:
     def ids(run: str) -> set[str]:
-        return {step.body["id"] for step in night.load(run, STARTED)}
+        return {step.body["id"] for step in night.load(run, STARTED, DRILL)}
 
-    assert night.load("one", STARTED) == STEPS
+    assert night.load("one", STARTED, DRILL) == STEPS
     assert not ids("one") & ids("two")
 
 
@@ -150,3 +151,22 @@ def test_an_offices_name_is_said_as_people_say_it() -> None:
     assert names["370783001299"] == "张建桥村"
     assert names["370783108000"] == "上口镇"
     assert "村村" not in "".join(names[step.node] + " " for step in STEPS)
+
+
+def test_the_plot_names_offices_of_the_tree_and_hours_at_which_the_script_lets_it_happen() -> None:
+    plot, known = night.plot(), tiers()
+    silent = [step.at for step in STEPS if step.node == plot.silent]
+
+    assert {known[town] for town in plot.towns} == {"town"}
+    assert plot.asleep in plot.towns
+    assert plot.asked in plot.towns
+    assert plot.question.startswith("【演练】")
+    assert plot.silent[:9] == plot.asked[:9]
+    assert plot.asked != plot.asleep
+    # heard from before it is asked, and again only when the roll call is long over
+    assert silent[0] < plot.asks_at
+    assert silent[1] > plot.asks_at + 2 * plot.due
+
+
+def test_every_sending_belongs_to_the_drill() -> None:
+    assert {step.body["drill_id"] for step in STEPS} == {DRILL}

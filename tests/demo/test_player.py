@@ -1,75 +1,17 @@
-import asyncio
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import httpx
 import pytest
 
 from app.demo import night
-from app.demo.link import SignInRefused
-from app.demo.night import Step
-from app.demo.player import OfficeRefused, Tally, play
-from tests.demo.fake import ADMIN, URL, FakeBeacon
-
-START = datetime.fromisoformat("2018-08-19T18:00:00+08:00")
-
-
-class Clock:
-    """Time that passes only while somebody sleeps, and only when all others have done what they can."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    async def sleep(self, seconds: float) -> None:
-        for _ in range(100):
-            await asyncio.sleep(0)
-        self.now += seconds
-
-
-def step(number: int, *, node: str = "a", minutes: float = 0, **other: Any) -> Step:
-    body = {"id": f"report-{number}", "severity": "Minor", "summary": "【演练】", "description": "", **other}
-    return Step(START + timedelta(minutes=minutes), node, body)
-
-
-def replay(
-    server: FakeBeacon, steps: list[Step], *, speed: float = 0, password: str = ADMIN[1], clock: Clock | None = None
-) -> Tally:
-    tally, clock = Tally(), clock or Clock()
-    asyncio.run(
-        play(
-            URL,
-            steps=steps,
-            speed=speed,
-            admin_username=ADMIN[0],
-            admin_password=password,
-            tally=tally,
-            transport=server.transport,
-            now=lambda: clock.now,
-            sleep=clock.sleep,
-        )
-    )
-    return tally
-
-
-def failing(times: int, path: str, answer: httpx.Response | httpx.TransportError) -> Any:
-    left = times
-
-    def before(request: httpx.Request) -> httpx.Response | None:
-        nonlocal left
-        if request.url.path != path or not left:
-            return None
-        left -= 1
-        if isinstance(answer, httpx.TransportError):
-            raise answer
-        return answer
-
-    return before
+from tests.demo.fake import DRILL, FakeBeacon
+from tests.demo.replaying import START, Clock, failing, replay, step
 
 
 def test_the_whole_night_is_answered_and_every_report_comes_from_its_own_office() -> None:
     server = FakeBeacon()
-    steps = night.load("run", datetime.now(UTC))
+    steps = night.load("run", datetime.now(UTC), DRILL)
 
     tally = replay(server, steps)
 
@@ -84,7 +26,7 @@ def test_the_whole_night_is_answered_and_every_report_comes_from_its_own_office(
 
 def test_an_offices_reports_arrive_in_their_order_also_as_fast_as_possible() -> None:
     server = FakeBeacon()
-    steps = night.load("run", datetime.now(UTC))
+    steps = night.load("run", datetime.now(UTC), DRILL)
 
     replay(server, steps)
 
@@ -94,16 +36,6 @@ def test_an_offices_reports_arrive_in_their_order_also_as_fast_as_possible() -> 
     for office, body in server.received:
         came[office].append(body["id"])
     assert came == sent
-
-
-def test_every_office_gets_one_key_and_all_are_revoked_at_the_end() -> None:
-    server = FakeBeacon()
-
-    tally = replay(server, [step(1), step(2), step(3, node="b")])
-
-    assert sorted(server.keys.values()) == ["a", "b"]
-    assert sorted(server.revoked) == ["id-a", "id-b"]
-    assert tally.keys_left == 0
 
 
 @pytest.mark.parametrize(
@@ -134,19 +66,7 @@ def test_a_report_whose_answer_was_lost_is_counted_as_a_replay() -> None:
             raise httpx.ReadError("after it was stored")
         return response
 
-    tally, clock = Tally(), Clock()
-    asyncio.run(
-        play(
-            URL,
-            steps=[step(1)],
-            speed=0,
-            admin_username=ADMIN[0],
-            admin_password=ADMIN[1],
-            tally=tally,
-            transport=httpx.MockTransport(answer_lost_once),
-            sleep=clock.sleep,
-        )
-    )
+    tally = replay(server, [step(1)], transport=httpx.MockTransport(answer_lost_once))
 
     assert [body["id"] for _, body in server.received] == ["report-1", "report-1"]
     assert tally.replays == 1
@@ -214,38 +134,11 @@ def test_an_alert_is_timed_from_the_first_urgent_answer_that_names_it() -> None:
     assert tally.levels == {"routine": 1, "red": 2}
 
 
-def test_a_wrong_password_is_refused_before_any_key_is_made() -> None:
+def test_it_is_kept_what_each_office_said_last_and_when_by_both_clocks() -> None:
     server = FakeBeacon()
 
-    with pytest.raises(SignInRefused, match="401 wrong"):
-        replay(server, [step(1)], password="no")
+    tally = replay(server, [step(1), step(2, minutes=5), step(3, node="b", minutes=9)])
 
-    assert server.keys == {}
-
-
-def test_an_office_the_server_does_not_know_ends_the_replay_and_revokes_what_was_given() -> None:
-    server = FakeBeacon()
-
-    def unknown(request: httpx.Request) -> httpx.Response | None:
-        if request.url.path == "/v1/keys" and b'"b"' in request.content:
-            return httpx.Response(422, json={"detail": "There is no node b."})
-        return None
-
-    server.before = unknown
-
-    with pytest.raises(OfficeRefused, match="office b: 422 There is no node b"):
-        replay(server, [step(1), step(2, node="b")])
-
-    assert server.received == []
-    assert server.revoked == ["id-a"]
-
-
-def test_the_admin_signs_in_once_and_again_only_when_the_token_has_ended() -> None:
-    server = FakeBeacon()
-    server.before = failing(1, "/v1/keys/id-a", httpx.Response(401))
-
-    tally = replay(server, [step(1), step(2, node="b")])
-
-    assert server.sign_ins == 2
-    assert sorted(server.revoked) == ["id-a", "id-b"]
-    assert tally.keys_left == 0
+    assert tally.latest == {"a": "report-2", "b": "report-3"}
+    assert sorted(tally.heard.values()) == [START + timedelta(minutes=minutes) for minutes in (0, 5, 9)]
+    assert {office for office, _ in tally.heard} == {"a", "b"}
