@@ -106,11 +106,12 @@ async def play(url: str) -> None:
         quiet = Console(file=io.StringIO())
         assert await import_file(database, night.NODES, dry_run=False, now=EVENING, console=quiet) == 0
         taken: list[str] = []
-        for number, step in enumerate(night.load("night", EVENING)[:140]):
+        for number, step in enumerate(night.load("night", EVENING, "")[:140]):
             clock.advance(step.at - clock.now())
             # The script names no places; here every office's are within a few kilometres of each other.
             spot = {"lat": 36.9 + int(step.node[-3:]) % 40 / 400, "lon": 118.9}
-            await post(client, {}, step.body | {"location": spot})
+            # Told as real: what happened is replayed, and drills are not.
+            await post(client, {}, step.body | {"location": spot, "drill_id": None})
             if number % 10 == 9:
                 await run_due(database, policy=IN_FORCE, clock=clock)
                 alerts = (await client.get("/v1/alerts?state=raised&limit=500")).json()["items"]
