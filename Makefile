@@ -20,7 +20,7 @@ run: setup
 	$(BIN)/beacon serve --trial
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 check: setup
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import httpx
+import hypothesis
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import insert
@@ -22,6 +23,10 @@ from app.main import create_app
 from app.nodes.models import City, Node, NodeSpan
 from tests.bed import postgres
 from tests.builders import NOON, TREE
+
+# No test depends on how fast the machine is.
+hypothesis.settings.register_profile("beacon", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("beacon")
 
 OPENED = date(2000, 1, 1)
 ROLES = ("reporter", "desk", "supervisor", "admin")
