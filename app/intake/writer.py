@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 GROUP = 64
 QUEUE = 5000
-TRIES = 10
+TRIES = 20
 
 LANES = 2
 
