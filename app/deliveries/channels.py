@@ -39,7 +39,11 @@ def is_installed() -> bool:
 
 def is_known(url: str) -> bool:
     """Whether Apprise understands the address, and Beacon allows its kind and its options."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        # A bracket that nothing closes.
+        return False
     options = {key.lower(): value for key, value in parse_qsl(parts.query, keep_blank_values=True)}
     return (
         parts.scheme.lower() in SCHEMES

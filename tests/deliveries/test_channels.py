@@ -119,5 +119,6 @@ async def test_a_channel_that_cannot_be_is_refused(
         return refused.status_code, str(refused.json()["code"])
 
     assert await code("json://127.0.0.1/x") == (422, "channel_wrong")
+    assert await code("dingtalk://[::1") == (422, "channel_wrong")
     monkeypatch.setattr(channels, "find_spec", lambda name: None)
     assert await code(URL) == (503, "channels_missing")
