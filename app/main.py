@@ -20,6 +20,7 @@ from app.alerts import service as alerts
 from app.alerts.routes import polled as polled_alerts_router
 from app.alerts.routes import router as alerts_router
 from app.alerts.sightings import Sightings
+from app.attachments.routes import router as attachments_router
 from app.core import errors, operations
 from app.core.clock import Clock, SystemClock
 from app.core.database import Database, DatabaseAway
@@ -38,12 +39,14 @@ from app.evaluation.routes import router as evaluation_router
 from app.feed import service as feed
 from app.feed.heads import Heads
 from app.feed.service import Advanced
+from app.figures.routes import router as figures_router
 from app.hazards.policy import load_policy
 from app.hazards.routes import router as hazards_router
 from app.incidents import service as incidents
 from app.incidents.routes import router as incidents_router
 from app.intake.routes import router as intake_router
 from app.intake.writer import Writer
+from app.matters.routes import router as matters_router
 from app.nodes.models import City
 from app.nodes.routes import router as nodes_router
 from app.reports.routes import router as reports_router
@@ -111,7 +114,10 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
         nodes_router,
         hazards_router,
         reports_router,
+        attachments_router,
         incidents_router,
+        matters_router,
+        figures_router,
         detection_router,
         deliveries_router,
         drills_router,

@@ -1,7 +1,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database import Base, Json, UtcDateTime
@@ -34,9 +34,59 @@ class Incident(Base):
         String(10), default="reports", server_default="reports", comment="reports, or silence: nobody reported it"
     )
 
+    merged_into: Mapped[UUID | None] = mapped_column(comment="it is an alias of that incident, which has its reports")
+    assigned_to: Mapped[str | None] = mapped_column(String(32), comment="the office that leads")
+    assigned_due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    outcome: Mapped[str | None] = mapped_column(String(16))
+    outcome_text: Mapped[str | None] = mapped_column(Text)
+    outcome_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
     __table_args__ = (
         CheckConstraint("state IN ('open', 'closed')", name="state"),
         Index(None, "city_id", "here"),
         Index(None, "city_id", "near"),
         Index(None, "city_id", "opened_at"),
+        Index(None, "city_id", "merged_into"),
+    )
+
+
+class IncidentStep(Base):
+    """One step in an incident's life, kept for good: merged, split, assigned, ended."""
+
+    __tablename__ = "incident_steps"
+
+    city_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True, comment="UUIDv7: in order of time")
+    incident_id: Mapped[UUID]
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    type: Mapped[str] = mapped_column(String(32), comment="as in the log: incident.merged ...")
+    node_code: Mapped[str | None] = mapped_column(ForeignKey("nodes.code"), comment="who acted; none: a rule")
+    tier: Mapped[str | None] = mapped_column(String(8), comment="that office's")
+    other_id: Mapped[UUID | None] = mapped_column(comment="the other incident of a merge or split")
+    text: Mapped[str] = mapped_column(Text)
+    text_zh: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (
+        ForeignKeyConstraint(["city_id", "incident_id"], ["incidents.city_id", "incidents.id"]),
+        Index(None, "city_id", "incident_id"),
+    )
+
+
+class IncidentMove(Base):
+    """A report went from one incident to another: what was known when can be told at any time."""
+
+    __tablename__ = "incident_moves"
+
+    city_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True, comment="UUIDv7: in order of time")
+    report_id: Mapped[UUID]
+    from_incident: Mapped[UUID]
+    to_incident: Mapped[UUID]
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        ForeignKeyConstraint(["city_id", "report_id"], ["reports.city_id", "reports.id"]),
+        Index(None, "city_id", "report_id"),
+        Index(None, "city_id", "from_incident"),
+        Index(None, "city_id", "to_incident"),
     )

@@ -28,6 +28,7 @@ from app.intake.submission import Submission
 from app.nodes import lookup
 from app.nodes.lookup import Place
 from app.reports import service as reports
+from app.reports.events import event as report_event
 from app.reports.service import Neighbours
 from app.reports.views import ReportView, report_view
 
@@ -459,19 +460,7 @@ def _events(thread: _Thread, change: raising.Change | None) -> list[Event]:
     if thread.is_new:
         events.append(incidents.opened(row))
     for accepted in thread.accepted:
-        report = accepted.row
-        body = {
-            "id": str(report["id"]),
-            "kind": report["kind"],
-            "node": report["node_code"],
-            "hazard": report["hazard"],
-            "level": report["level"],
-            "incident_id": str(report["incident_id"]),
-            "alert_id": str(report["alert_id"]) if report["alert_id"] else None,
-        }
-        events.append(
-            Event("report.received", "report", report["id"], 1, report["node_code"], body, drill_id=report["drill_id"])
-        )
+        events.append(report_event("report.received", accepted.row))
     if change is not None:
         events.append(alerts.event(change.event, change.row))
     return events

@@ -39,6 +39,7 @@ class Node(Base):
     lon: Mapped[float | None]
     population: Mapped[int | None]
     version: Mapped[int] = mapped_column(default=1)
+    merged_into: Mapped[str | None] = mapped_column(String(32), comment="the open node that it is part of since")
 
     __table_args__ = (
         CheckConstraint(TIER_CHECK, name="tier"),
@@ -46,6 +47,7 @@ class Node(Base):
         CheckConstraint("(tier = 'city') = (code = city_id)", name="city"),
         Index(None, "parent_code"),
         Index(None, "city_id", "tier"),
+        Index(None, "merged_into"),
     )
 
 
@@ -65,4 +67,21 @@ class NodeSpan(Base):
     __table_args__ = (
         CheckConstraint("until IS NULL OR until > since", name="order"),
         Index(None, "parent_code", "since"),
+    )
+
+
+class NodeSuccession(Base):
+    """From a day on, a node is part of another (merge) or stands by itself again or anew (split)."""
+
+    __tablename__ = "node_successions"
+
+    code: Mapped[str] = mapped_column(ForeignKey("nodes.code"), primary_key=True)
+    on: Mapped[date] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    other: Mapped[str] = mapped_column(ForeignKey("nodes.code"), comment="what it was merged into, or split from")
+    city_id: Mapped[str] = mapped_column(ForeignKey("cities.city_id"))
+
+    __table_args__ = (
+        CheckConstraint("kind IN ('merge', 'split')", name="kind"),
+        Index(None, "city_id", "on"),
     )

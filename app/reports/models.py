@@ -43,6 +43,8 @@ class Report(Base):
     account_id: Mapped[UUID | None] = mapped_column(comment="seen at the node itself and its parent only")
     drill_id: Mapped[UUID | None] = mapped_column(comment="none: it is real")
     alert_version: Mapped[int | None] = mapped_column(comment="the first version of the alert that tells of it")
+    corrected_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="when this version came; none: first")
+    corrected_by: Mapped[str | None] = mapped_column(String(32), comment="the office that sent this version")
 
     __table_args__ = (
         ForeignKeyConstraint(["city_id", "incident_id"], ["incidents.city_id", "incidents.id"]),
@@ -77,6 +79,10 @@ class Custody(Base):
     opened_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     acknowledged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     bypassed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="it did not open the report in time")
+    given_by: Mapped[str | None] = mapped_column(String(32), comment="the office that returned or forwarded it here")
+    note: Mapped[str | None] = mapped_column(Text, comment="that office's question or note")
+    forwarded_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    forwarded_to: Mapped[str | None] = mapped_column(String(32), comment="the office that holds it since")
 
     __table_args__ = (
         ForeignKeyConstraint(["city_id", "report_id"], ["reports.city_id", "reports.id"]),
@@ -84,6 +90,61 @@ class Custody(Base):
         CheckConstraint(TIER_CHECK, name="tier"),
         Index(None, "city_id", "node_code", "state", "due_at"),
         Index(None, "city_id", "bypass_at"),
+    )
+
+
+class ReportVersion(Base):
+    """What a report said before it was corrected; the present version is the report itself."""
+
+    __tablename__ = "report_versions"
+
+    city_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    report_id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    since: Mapped[datetime] = mapped_column(UtcDateTime, comment="when this version was received")
+    until: Mapped[datetime] = mapped_column(UtcDateTime, comment="when the next one was")
+    by: Mapped[str] = mapped_column(String(32), comment="the office that sent it")
+    digest: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(8))
+    hazard: Mapped[str] = mapped_column(String(40))
+    family: Mapped[str] = mapped_column(String(8))
+    urgency: Mapped[str] = mapped_column(String(10))
+    severity: Mapped[str] = mapped_column(String(10))
+    certainty: Mapped[str] = mapped_column(String(10))
+    level: Mapped[str] = mapped_column(String(8))
+    reasons: Mapped[list[dict[str, str]]] = mapped_column(Json)
+    observed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    submitted_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    summary: Mapped[str] = mapped_column(Text)
+    description: Mapped[str] = mapped_column(Text)
+    lat: Mapped[float | None]
+    lon: Mapped[float | None]
+    accuracy_m: Mapped[float | None]
+    figures: Mapped[dict[str, int | float]] = mapped_column(Json)
+    masked: Mapped[int]
+
+    __table_args__ = (ForeignKeyConstraint(["city_id", "report_id"], ["reports.city_id", "reports.id"]),)
+
+
+class ReportStep(Base):
+    """One step of a report's way through the offices, kept for good: who did what, when, until when."""
+
+    __tablename__ = "report_steps"
+
+    city_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True, comment="UUIDv7: in order of time")
+    report_id: Mapped[UUID]
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    type: Mapped[str] = mapped_column(String(32), comment="as in the log: report.opened ...")
+    node_code: Mapped[str | None] = mapped_column(ForeignKey("nodes.code"), comment="who acted; none: a rule")
+    tier: Mapped[str | None] = mapped_column(String(8), comment="that office's")
+    to_node: Mapped[str | None] = mapped_column(String(32), comment="who holds it now")
+    due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    note: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (
+        ForeignKeyConstraint(["city_id", "report_id"], ["reports.city_id", "reports.id"]),
+        Index(None, "city_id", "report_id"),
     )
 
 

@@ -1,17 +1,20 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.core.caller import Caller, may
 from app.core.database import Snapshot, database_of
-from app.core.paging import Cursor, Limit, Page
+from app.core.paging import Cursor, Limit
 from app.core.times import Time
 from app.drills.scope import DrillId
+from app.feed import cursors
+from app.feed import service as feed
+from app.feed.heads import heads_of
 from app.hazards.cap import Level
 from app.nodes.models import CODE_PATTERN
 from app.reports import service
-from app.reports.views import ReportView
+from app.reports.views import ReportChanges, ReportList, ReportView
 
 router = APIRouter(prefix="/v1/reports", tags=["reports"])
 
@@ -31,11 +34,35 @@ async def list_reports(
     drill: DrillId = None,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> Page[ReportView]:
-    """Reports of the caller's subtree, the last received first."""
+) -> ReportList:
+    """Reports of the caller's subtree, the last received first; `cursor` is where to follow the changes from."""
+    head = await feed.head(conn, city_id=caller.city_id)
     filters = service.Filters(node, level, hazard, since, until, incident, drill)
     items, after = await service.list_reports(conn, caller=caller, filters=filters, limit=limit, cursor=cursor)
-    return Page(items=items, next=after)
+    return ReportList(items=items, next=after, cursor=cursors.encode(head.position))
+
+
+@router.get("/changes")
+async def follow_changes(
+    request: Request,
+    response: Response,
+    caller: Reader,
+    since: Annotated[str | None, Query(max_length=512, description="`cursor` of the answer before.")] = None,
+    limit: Limit = 100,
+    wait: Annotated[float, Query(ge=0, le=30, description="Seconds to wait for something to happen.")] = 0,
+    drill: DrillId = None,
+) -> ReportChanges:
+    """What became of reports after a cursor, in order, at least once; without one, from the log's beginning."""
+    response.headers["Cache-Control"] = "private, no-store"
+    return await service.changes(
+        database_of(request),
+        heads_of(request),
+        caller=caller,
+        since=since,
+        limit=limit,
+        wait=wait,
+        drill_id=drill,
+    )
 
 
 @router.get("/{report_id}")

@@ -14,11 +14,17 @@ from app.core.caller import Caller
 from app.core.database import Database, among, insert_into
 from app.core.errors import Problem
 from app.drills.scope import of_drill
+from app.feed import cursors
+from app.feed import service as feed
+from app.feed.cursors import START
+from app.feed.following import follow
+from app.feed.heads import Heads
 from app.nodes.models import Node
 from app.nodes.scope import visible
 from app.reports import custody
+from app.reports.events import TOMBSTONES, TOPIC
 from app.reports.models import Activity, Custody, Report
-from app.reports.views import ReportView, report_view
+from app.reports.views import ReportChange, ReportChanges, ReportView, report_view
 
 Row = Mapping[str, Any]
 
@@ -205,6 +211,47 @@ async def list_reports(
         rows = rows[:limit]
         after = paging.encode_moment("reports", rows[-1].received_at, rows[-1].id)
     return await _views(conn, caller, rows), after
+
+
+async def changes(
+    database: Database,
+    heads: Heads,
+    *,
+    caller: Caller,
+    since: str | None,
+    limit: int,
+    wait: float,
+    drill_id: UUID | None,
+) -> ReportChanges:
+    """What happened after the cursor `since` to the reports that the caller may see; waits up to `wait` seconds.
+
+    A Problem (400) for a cursor that is none, (410) for one older than what is kept.
+    """
+    found = await follow(
+        database,
+        heads,
+        city_id=caller.city_id,
+        topic=TOPIC,
+        within=feed.within(caller),
+        since=cursors.decode(since) if since else START,
+        limit=limit,
+        wait=wait,
+        drill_id=drill_id,
+    )
+    return ReportChanges(
+        results=[
+            ReportChange(
+                cursor=cursors.encode(entry.position),
+                type=entry.type,
+                at=entry.at,
+                deleted=entry.type in TOMBSTONES,
+                report=entry.body,
+            )
+            for entry in found.entries
+        ],
+        cursor=cursors.encode(found.position),
+        pending=found.pending,
+    )
 
 
 def _readable(caller: Caller) -> Any:

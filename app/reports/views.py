@@ -107,3 +107,29 @@ def report_view(row: Mapping[str, Any], custody: Sequence[Mapping[str, Any]], *,
         account_id=row["account_id"] if with_account else None,
         drill_id=row["drill_id"],
     )
+
+
+class ReportChange(BaseModel):
+    """One event: what became of a report. With `deleted` it is no longer the caller's: forget it."""
+
+    cursor: str
+    type: str
+    at: datetime
+    deleted: bool = False
+    report: dict[str, Any] = Field(description="what it was then, and what happened: the office, the note, the time")
+
+
+class ReportChanges(BaseModel):
+    """What happened after a cursor, in order; ask again from `cursor`, at once when `pending` is not 0."""
+
+    results: list[ReportChange]
+    cursor: str
+    pending: int
+
+
+class ReportList(BaseModel):
+    """One page of reports, and the end of the log it was read at."""
+
+    items: list[ReportView]
+    next: str | None = None
+    cursor: str = Field(description="follow the changes from here")
