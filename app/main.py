@@ -91,7 +91,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
     state = app.state
     state.settings, state.database, state.clock, state.policy = settings, database, clock, policy
     state.heads = Heads(database, poll_seconds=settings.feed_poll_seconds)
-    state.callers = Callers(database, settings=settings, clock=clock)
+    state.callers = Callers(database, settings=settings, clock=clock, hand_in=policy.quarantine.within)
     state.authenticate = state.callers.authenticate
     state.passwords = Passwords()
     state.throttle = Throttle(per_minute=settings.sign_in_attempts_per_minute)

@@ -1,7 +1,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from fastapi import Request
@@ -11,11 +11,9 @@ from app.accounts.models import Account, ApiKey, Token
 from app.accounts.roles import ROLES
 from app.accounts.tokens import KEY, digest
 from app.core import problems
-from app.core.caller import Caller
-from app.core.clock import Clock, day_of
+from app.core.caller import Caller, Lapse, refused
+from app.core.clock import Clock, day_of, start_of
 from app.core.database import Database
-from app.core.errors import Problem
-from app.core.problems import Kind
 from app.core.settings import Settings
 from app.nodes.models import Node
 from app.nodes.service import TreeChange
@@ -70,18 +68,27 @@ class _Known:
     until: float
 
 
-def refused(kind: Kind) -> Problem:
-    """A 401, with the challenge that RFC 9110 asks for."""
-    return Problem(kind, headers={"WWW-Authenticate": "Bearer"})
-
-
 def is_closed(closed_on: date | None, now: datetime) -> bool:
     """Whether a node with this closing day no longer exists."""
     return closed_on is not None and closed_on <= day_of(now)
 
 
+def lapse_of(ended_at: datetime | None, closed_on: date | None, now: datetime) -> Lapse | None:
+    """Since when a sign-in is good no longer, and why; None while it is good."""
+    found = []
+    if ended_at is not None:
+        found.append(Lapse(ended_at, "sign_in_revoked"))
+    if is_closed(closed_on, now):
+        assert closed_on is not None
+        found.append(Lapse(start_of(closed_on), "node_closed"))
+    return min(found, key=lambda lapse: lapse.at, default=None)
+
+
 class Callers:
-    """Finds out who asks. What it found is good for `sign_in_cache_seconds`, or until it hears of a revocation."""
+    """Finds out who asks. What it found is good for `sign_in_cache_seconds`, or until it hears of a revocation.
+
+    A sign-in that has lapsed is found for `hand_in` longer: what was written before may still come.
+    """
 
     def __init__(
         self,
@@ -89,10 +96,12 @@ class Callers:
         *,
         settings: Settings,
         clock: Clock,
+        hand_in: timedelta,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._clock = clock
+        self._hand_in = hand_in
         self._seconds = settings.sign_in_cache_seconds
         self._monotonic = monotonic
         self._known: dict[str, _Known] = {}
@@ -139,17 +148,34 @@ class Callers:
     async def _find_account(self, token: str) -> _Known | None:
         async with self._database.reading() as conn:
             row = (await conn.execute(_TOKEN, {"hash": digest(token)})).one_or_none()
-        if row is None or row.disabled_at is not None or is_closed(row.closed_on, self._clock.now()):
+        if row is None:
             return None
+        lapse = lapse_of(row.disabled_at, row.closed_on, self._clock.now())
         caller = Caller(
-            row.city_id, row.node_code, row.tier, ROLES[row.role], row.username, role=row.role, account_id=row.id
+            row.city_id,
+            row.node_code,
+            row.tier,
+            ROLES[row.role],
+            row.username,
+            role=row.role,
+            account_id=row.id,
+            lapse=lapse,
         )
-        return _Known(caller, (row.id, row.sign_in_id), row.expires_at, self._monotonic() + self._seconds)
+        return _Known(
+            caller, (row.id, row.sign_in_id), self._expiry(row.expires_at, lapse), self._monotonic() + self._seconds
+        )
 
     async def _find_key(self, token: str) -> _Known | None:
         async with self._database.reading() as conn:
             row = (await conn.execute(_KEY, {"hash": digest(token)})).one_or_none()
-        if row is None or row.revoked_at is not None or is_closed(row.closed_on, self._clock.now()):
+        if row is None:
             return None
-        caller = Caller(row.city_id, row.node_code, row.tier, frozenset(row.scopes), row.label, key_id=row.id)
-        return _Known(caller, (row.id,), None, self._monotonic() + self._seconds)
+        lapse = lapse_of(row.revoked_at, row.closed_on, self._clock.now())
+        caller = Caller(
+            row.city_id, row.node_code, row.tier, frozenset(row.scopes), row.label, key_id=row.id, lapse=lapse
+        )
+        return _Known(caller, (row.id,), self._expiry(None, lapse), self._monotonic() + self._seconds)
+
+    def _expiry(self, expires_at: datetime | None, lapse: Lapse | None) -> datetime | None:
+        ends = [expires_at, lapse.at + self._hand_in if lapse else None]
+        return min((end for end in ends if end is not None), default=None)

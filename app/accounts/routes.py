@@ -5,7 +5,6 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Form, Request
 
 from app.accounts import service
-from app.accounts.callers import refused
 from app.accounts.passwords import Passwords
 from app.accounts.roles import ROLES
 from app.accounts.schemas import (
@@ -24,7 +23,7 @@ from app.accounts.schemas import (
 )
 from app.accounts.throttle import Throttle
 from app.core import problems
-from app.core.caller import Caller, SignedIn, may
+from app.core.caller import Caller, SignedIn, may, refused
 from app.core.database import Reading, Writing, database_of
 from app.core.errors import Problem
 from app.core.paging import Cursor, Limit, Page
@@ -68,7 +67,11 @@ async def refresh_token(request: Request, body: Refresh) -> TokenPair:
     # The transaction commits also when the token was used before: what is stolen must be ended.
     async with database_of(request).writing() as conn:
         pair = await service.refresh(
-            conn, token=body.refresh_token, lives=_lives(request), now=request.app.state.clock.now()
+            conn,
+            token=body.refresh_token,
+            lives=_lives(request),
+            hand_in=request.app.state.policy.quarantine.within,
+            now=request.app.state.clock.now(),
         )
     if pair is None:
         raise refused(problems.SIGN_IN_INVALID)
@@ -124,7 +127,7 @@ async def list_accounts(caller: Admin, conn: Reading, limit: Limit = 50, cursor:
 
 @router.post("/accounts/{account_id}/disable")
 async def disable_account(request: Request, caller: Admin, conn: Writing, account_id: UUID) -> AccountView:
-    """Disable an account: its sign-ins end at once."""
+    """Disable an account: at once its sign-ins are good only for handing in what was written before."""
     return account_view(
         await service.disable_account(conn, caller=caller, account_id=account_id, now=request.app.state.clock.now())
     )

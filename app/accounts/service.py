@@ -7,12 +7,12 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts.callers import Revoked, is_closed, refused
+from app.accounts.callers import Revoked, is_closed, lapse_of
 from app.accounts.models import Account, ApiKey, Token
 from app.accounts.roles import ROLES
 from app.accounts.tokens import ACCESS, KEY, REFRESH, digest, new_token
 from app.core import paging, problems
-from app.core.caller import SCOPES, Caller
+from app.core.caller import SCOPES, Caller, refused
 from app.core.database import announce
 from app.core.errors import Problem
 from app.core.ids import new_id
@@ -54,11 +54,12 @@ async def sign_in(conn: AsyncConnection, *, account_id: UUID, lives: Lives, now:
     return await _new_pair(conn, account_id=account_id, sign_in_id=new_id(), lives=lives, now=now)
 
 
-async def refresh(conn: AsyncConnection, *, token: str, lives: Lives, now: datetime) -> Pair | None:
+async def refresh(conn: AsyncConnection, *, token: str, lives: Lives, hand_in: timedelta, now: datetime) -> Pair | None:
     """Both tokens anew; None when this refresh token was used before.
 
     Then one of its two users stole it, and the whole sign-in has been ended: commit that, and answer 401.
-    A Problem (401) when it is unknown or expired, its account disabled or its node closed.
+    A Problem (401) when it is unknown or expired, or its account was disabled or its node closed longer than
+    `hand_in` ago; until then the new tokens are good for handing in what was written before, and nothing else.
     """
     row = (
         await conn.execute(
@@ -69,7 +70,10 @@ async def refresh(conn: AsyncConnection, *, token: str, lives: Lives, now: datet
             .with_for_update(of=Account, key_share=True)
         )
     ).one_or_none()
-    if row is None or row.expires_at <= now or row.disabled_at is not None or is_closed(row.closed_on, now):
+    if row is None or row.expires_at <= now:
+        raise refused(problems.SIGN_IN_INVALID)
+    lapse = lapse_of(row.disabled_at, row.closed_on, now)
+    if lapse is not None and lapse.at + hand_in <= now:
         raise refused(problems.SIGN_IN_INVALID)
     used = await conn.execute(
         update(Token).where(Token.token_hash == digest(token), Token.used_at.is_(None)).values(used_at=now)
@@ -153,7 +157,7 @@ async def may_grant(conn: AsyncConnection, *, caller: Caller, node: str, scopes:
 
 
 async def disable_account(conn: AsyncConnection, *, caller: Caller, account_id: UUID, now: datetime) -> dict[str, Any]:
-    """Disable an account and end its sign-ins. Again, it changes nothing."""
+    """Disable an account: its sign-ins lapse. Again, it changes nothing."""
     if account_id == caller.account_id:
         raise Problem(problems.ACCOUNT_SELF)
     row = await _one(conn, caller, Account, account_id)
@@ -161,7 +165,6 @@ async def disable_account(conn: AsyncConnection, *, caller: Caller, account_id: 
     await may_grant(conn, caller=caller, node=row["node_code"], scopes=ROLES[row["role"]])
     if row["disabled_at"] is None:
         await conn.execute(update(Account).where(Account.id == account_id).values(disabled_at=now))
-        await conn.execute(delete(Token).where(Token.account_id == account_id))
         announce(conn, Revoked(account_id))
         row = {**row, "disabled_at": now}
     return row

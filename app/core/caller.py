@@ -1,6 +1,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import Depends, Request
@@ -24,6 +25,14 @@ SCOPES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Lapse:
+    """A sign-in that is good no longer: since when, and why. What was written before may still be handed in."""
+
+    at: datetime
+    why: Literal["sign_in_revoked", "node_closed"]
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks: an office's account or a machine's key, at one node, with its scopes."""
 
@@ -35,15 +44,27 @@ class Caller:
     role: str | None = None
     account_id: UUID | None = None
     key_id: UUID | None = None
+    lapse: Lapse | None = None
 
 
 Authenticate = Callable[[Request], Awaitable[Caller]]
 
 
 async def current_caller(request: Request) -> Caller:
-    """The caller of this request; a Problem (401) when there is none. The application sets how it is found."""
+    """The caller of this request; a Problem (401) when there is none, or its sign-in has lapsed.
+
+    The application sets how it is found.
+    """
     authenticate: Authenticate = request.app.state.authenticate
-    return await authenticate(request)
+    caller = await authenticate(request)
+    if caller.lapse is not None:
+        raise refused(problems.SIGN_IN_INVALID)
+    return caller
+
+
+def refused(kind: problems.Kind) -> Problem:
+    """A Problem (401), with the header that RFC 6750 asks for."""
+    return Problem(kind, headers={"WWW-Authenticate": "Bearer"})
 
 
 SignedIn = Annotated[Caller, Depends(current_caller)]
@@ -60,3 +81,12 @@ def may(scope: str) -> Callable[[Request], Awaitable[Caller]]:
         return caller
 
     return permitted
+
+
+async def may_hand_in(request: Request) -> Caller:
+    """The caller, who may send reports, or might when they were written: see `Caller.lapse`."""
+    authenticate: Authenticate = request.app.state.authenticate
+    caller = await authenticate(request)
+    if "reports:write" not in caller.scopes:
+        raise Problem(problems.SCOPE_MISSING, scope="reports:write")
+    return caller

@@ -1,4 +1,4 @@
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -41,3 +41,8 @@ ZONE = ZoneInfo("Asia/Shanghai")
 def day_of(now: datetime) -> date:
     """The calendar day of a moment, where the offices are."""
     return now.astimezone(ZONE).date()
+
+
+def start_of(day: date) -> datetime:
+    """The first moment of a calendar day, where the offices are."""
+    return datetime.combine(day, time(), ZONE).astimezone(UTC)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import cast
 
 import httpx
@@ -15,6 +15,7 @@ from app.accounts import callers as callers_module
 from app.accounts import service
 from app.accounts.callers import Callers
 from app.accounts.roles import ROLES
+from app.core.caller import Lapse
 from app.core.clock import ManualClock
 from app.core.database import Database
 from app.core.errors import Problem
@@ -24,6 +25,8 @@ from tests.builders import CITY, TOWN, VILLAGE
 from tests.conftest import token_of
 
 pytestmark = pytest.mark.anyio
+
+HAND_IN = timedelta(days=7)
 
 
 class Moment:
@@ -47,7 +50,7 @@ async def elsewhere(
 ) -> AsyncIterator[tuple[Callers, Database]]:
     """What another process knows of the same database."""
     database = Database(settings.database_url)
-    callers = Callers(database, settings=settings, clock=clock, monotonic=moment)
+    callers = Callers(database, settings=settings, clock=clock, hand_in=HAND_IN, monotonic=moment)
     database.listeners.append(callers.heard)
     yield callers, database
     await database.close()
@@ -208,7 +211,7 @@ async def test_what_was_read_before_a_revocation_is_not_remembered_after_it(
             await service.revoke(conn, token=access)
 
     interrupted = cast(Database, Interrupted(database, meanwhile))
-    callers = Callers(interrupted, settings=settings, clock=clock, monotonic=moment)
+    callers = Callers(interrupted, settings=settings, clock=clock, hand_in=HAND_IN, monotonic=moment)
     database.listeners.append(callers.heard)
     await callers.authenticate(asking(access))
 
@@ -243,6 +246,9 @@ async def test_a_sign_in_ends_on_the_day_its_node_is_closed(
     # 24:00 where the offices are, not in UTC.
     clock.advance(timedelta(hours=12) - timedelta(minutes=15))
     moment.seconds += 60
+    lapsed = await callers.authenticate(asking(secret))
+    assert lapsed.lapse == Lapse(datetime(2018, 8, 20, 16, tzinfo=UTC), "node_closed")
+    clock.advance(HAND_IN)
     assert await refusal(callers, asking(secret)) == "sign_in_invalid"
 
 
@@ -274,4 +280,6 @@ async def test_a_revoked_key_ends_here_at_once_and_elsewhere_when_the_memory_end
     assert await me(client, made["key"]) == 401
     assert (await callers.authenticate(asking(made["key"]))).node == TOWN
     moment.seconds += settings.sign_in_cache_seconds
-    assert await refusal(callers, asking(made["key"])) == "sign_in_invalid"
+    lapsed = await callers.authenticate(asking(made["key"]))
+    assert lapsed.lapse is not None
+    assert lapsed.lapse.why == "sign_in_revoked"

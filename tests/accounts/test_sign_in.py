@@ -198,14 +198,26 @@ async def test_an_access_token_does_not_refresh_and_a_refresh_token_does_not_sig
     assert await me(client, access) == 200
 
 
-async def test_the_sign_ins_of_a_closed_node_are_not_renewed(client: httpx.AsyncClient, database: Database) -> None:
-    await create(client, node=TOWN)
+@pytest.mark.parametrize("lapse", ["closed", "disabled"])
+async def test_a_lapsed_sign_in_is_renewed_for_handing_in_only_and_not_for_ever(
+    client: httpx.AsyncClient, database: Database, clock: ManualClock, lapse: str
+) -> None:
+    account = (await create(client, node=TOWN)).json()["id"]
     _, renewing = await pair(client)
-    await close_node(database, TOWN, date(2018, 8, 20))
+    if lapse == "closed":
+        await close_node(database, TOWN, date(2018, 8, 20))
+    else:
+        await client.post(f"/v1/accounts/{account}/disable", headers=ADMIN)
 
     answer = await refresh(client, renewing)
 
-    assert (answer.status_code, answer.json()["code"]) == (401, "sign_in_invalid")
+    assert answer.status_code == 200
+    assert await me(client, answer.json()["access_token"]) == 401
+    listed = await client.get("/v1/reports", headers=bearer(answer.json()["access_token"]))
+    assert (listed.status_code, listed.json()["code"]) == (401, "sign_in_invalid")
+    clock.advance(timedelta(days=7))
+    late = await refresh(client, answer.json()["refresh_token"])
+    assert (late.status_code, late.json()["code"]) == (401, "sign_in_invalid")
 
 
 async def test_signing_in_forgets_the_expired_tokens_of_that_account(
@@ -236,7 +248,7 @@ async def test_a_revocation_also_ends_the_tokens_that_a_refresh_makes_at_that_mo
             await service.revoke(conn, token=renewing)
 
     async with database.writing() as conn:
-        made = await service.refresh(conn, token=renewing, lives=LIVES, now=clock.now())
+        made = await service.refresh(conn, token=renewing, lives=LIVES, hand_in=timedelta(days=7), now=clock.now())
         assert made is not None
         ending = asyncio.create_task(end())
         await asyncio.sleep(0)
