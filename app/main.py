@@ -44,6 +44,7 @@ from app.hazards.policy import load_policy
 from app.hazards.routes import router as hazards_router
 from app.incidents import service as incidents
 from app.incidents.routes import router as incidents_router
+from app.intake.routes import quarantine as quarantine_router
 from app.intake.routes import router as intake_router
 from app.intake.writer import Writer
 from app.matters.routes import router as matters_router
@@ -114,6 +115,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
         nodes_router,
         hazards_router,
         reports_router,
+        quarantine_router,
         attachments_router,
         incidents_router,
         matters_router,

@@ -173,6 +173,49 @@ TEXT_CONTROL = Kind(
 TEXT_LONG = Kind("text_long", 422, "The text has more than {most} characters.", "文字超过 {most} 个字符。")
 TEXT_BLANK = Kind("text_blank", 422, "The text is blank. Say something.", "文字不能为空白。")
 
+SIGN_IN_LAPSED = Kind(
+    "sign_in_lapsed",
+    403,
+    "This sign-in has ended at {at}: only what was written before is taken, within {days} days.",
+    "该账号已于 {at} 失效：仅受理此前 {days} 天内写成的报告。",
+)
+QUARANTINE_FULL = Kind(
+    "quarantine_full",
+    409,
+    "{most} reports of this sign-in are held already. Ask the office above to decide on them first.",
+    "该账号已有 {most} 份报告待核，请先由上级处理。",
+)
+IF_MATCH_REQUIRED = Kind(
+    "if_match_required",
+    428,
+    'Send If-Match with the version that you correct, as in If-Match: "1".',
+    '请在 If-Match 中给出所更正的版本，例如 If-Match: "1"。',
+)
+VERSION_CONFLICT = Kind(
+    "version_conflict",
+    409,
+    "It was corrected meanwhile: version {version} stands. Look at both, then correct that one.",
+    "该报告已被更正，现为第 {version} 版，请对照两版后再更正。",
+)
+CORRECTION_MOVES = Kind(
+    "correction_moves",
+    422,
+    "A correction cannot change {field}. Leave it as it is; incidents are merged and split by a desk.",
+    "更正不能改变 {field}，请保持原值；事件的合并与拆分由值班处办理。",
+)
+REPORT_FIRST = Kind(
+    "report_first",
+    409,
+    "What it corrects is not stored: release that report first.",
+    "所更正的报告尚未入库，请先放行该报告。",
+)
+ALREADY_DECIDED = Kind(
+    "already_decided",
+    409,
+    "{office} has decided on it already: {state}.",
+    "{office} 已处理：{state}。",
+)
+
 # Alerts
 ALERT_OWNED = Kind("alert_owned", 409, "{owner} acknowledged this alert at {at}.", "{owner} 已于 {at} 确认此警报。")
 UNTIL_WRONG = Kind(
@@ -231,4 +274,78 @@ CHANNELS_MISSING = Kind(
     503,
     "Notification channels need the extra 'notify', which is not installed here.",
     "通知渠道需要安装附加组件 notify。",
+)
+
+# Attachments
+ATTACHMENT_NAME = Kind(
+    "attachment_name",
+    422,
+    "A name has 1 to 64 letters, digits, dots, _ or -, and does not begin with a dot. Choose another.",
+    "名称须为 1 至 64 个字母、数字、点、下划线或连字符，且不以点开头，请另取。",
+)
+DIGEST_MISSING = Kind(
+    "digest_missing",
+    400,
+    "Send Repr-Digest: sha-256=:BASE64: of the whole file.",
+    "请在 Repr-Digest 中给出整个文件的 sha-256，格式为 sha-256=:BASE64:。",
+)
+CONTENT_RANGE_WRONG = Kind(
+    "content_range_wrong",
+    400,
+    "Send Content-Range: bytes FIRST-LAST/SIZE with a body of just that length, at least {least} bytes unless it is the end.",
+    "请给出 Content-Range: bytes FIRST-LAST/SIZE，正文长度须与之相符；除最后一段外每段至少 {least} 字节。",
+)
+OFFSET_WRONG = Kind(
+    "offset_wrong",
+    409,
+    "{received} bytes have arrived. Go on from there.",
+    "已收到 {received} 字节，请从该处续传。",
+)
+DIGEST_WRONG = Kind(
+    "digest_wrong",
+    422,
+    "What arrived has another sha-256 than Repr-Digest says. It was dropped; send it again from the beginning.",
+    "收到的内容与 Repr-Digest 的 sha-256 不符，已弃置，请从头重新发送。",
+)
+ATTACHMENT_CONFLICT = Kind(
+    "attachment_conflict",
+    409,
+    "This name is taken by another file of this report. Choose another name.",
+    "该报告中此名称已用于另一文件，请另取名称。",
+)
+ATTACHMENTS_FULL = Kind(
+    "attachments_full",
+    409,
+    "A report has at most {most} attachments. Send a follow-up report for more.",
+    "每份报告最多 {most} 个附件，如需更多请另发续报。",
+)
+ATTACHMENT_TYPE = Kind(
+    "attachment_type",
+    415,
+    "Only photos (JPEG, PNG, WebP) and recordings (WAV, PCM) are taken. Save it as one of these and send it again.",
+    "仅接收照片（JPEG、PNG、WebP）和录音（WAV，PCM），请转存为其中一种后重新发送。",
+)
+ATTACHMENT_BROKEN = Kind(
+    "attachment_broken",
+    422,
+    "This file is damaged and cannot be read. Take the photo or the recording again.",
+    "文件已损坏，无法读取，请重新拍照或录音。",
+)
+PHOTO_TOO_LARGE = Kind(
+    "photo_too_large",
+    422,
+    "The photo has more than {most} pixels. Make it smaller and send it again.",
+    "照片超过 {most} 像素，请缩小后重新发送。",
+)
+RECORDING_TOO_LONG = Kind(
+    "recording_too_long",
+    422,
+    "The recording is longer than {most} seconds. Cut it and send it in parts.",
+    "录音超过 {most} 秒，请剪短后分段发送。",
+)
+STORE_AWAY = Kind(
+    "store_away",
+    503,
+    "The store of photos and recordings cannot be reached. Send it again shortly.",
+    "附件存储暂不可用，请稍后重新发送。",
 )

@@ -34,6 +34,21 @@ class Settings(BaseSettings):
     delivery_private_targets: bool = Field(
         False, description="Let webhooks go to http and to private addresses: for tests, and networks without others."
     )
+    attachments_url: str | None = Field(
+        None,
+        description="Where photos and recordings are kept: file:///PATH or s3://BUCKET/PREFIX (with the AWS_ variables); "
+        "when unset, the directory attachments beside the SQLite database, else ./data/attachments.",
+    )
+    attachment_limit_bytes: int = Field(10 * 1024 * 1024, ge=1024, description="Largest photo or recording, as sent.")
+    attachments_per_report: int = Field(12, ge=0, le=100, description="Photos and recordings a report may have.")
+    attachments_max_pixels: int = Field(
+        50_000_000, ge=10_000, description="Most pixels of a photo; checked before it is decoded."
+    )
+    attachments_longest_side: int = Field(
+        2560, ge=64, le=16_000, description="Photos are kept no wider and no higher than this many pixels."
+    )
+    attachments_max_seconds: int = Field(120, ge=1, le=3600, description="Longest recording.")
+    attachments_keep_days: int = Field(7, ge=1, description="Days an upload that was not finished is kept.")
     stream_ping_seconds: float = Field(15.0, gt=0, description="Heartbeat of open event streams.")
     metrics_from: str = Field(
         "127.0.0.0/8,::1/128", description="Networks that may read /metrics, separated by commas; others get 404."

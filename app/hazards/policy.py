@@ -137,6 +137,15 @@ class IncidentsPolicy(Part):
     # What lies further away is not looked at: app/incidents/matching.py, MAX_RADIUS_M.
     match_radius_m: float = Field(ge=0, le=2000, strict=True)
     match_radius_hours: Hours
+    match_similarity: float = Field(0.5, strict=True)
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> "IncidentsPolicy":
+        if not self.match_similarity > 0:
+            raise ValueError("match_similarity must be above 0: at 0 any two texts were alike; 0.5 is usual")
+        if not self.match_similarity <= 1:
+            raise ValueError("match_similarity is at most 1: at 1 the words must be the same; 0.5 is usual")
+        return self
 
 
 class Policy(Part):

@@ -30,6 +30,8 @@ class Quarantined(Base):
     due_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="to be decided by")
     filed_by: Mapped[str] = mapped_column(ForeignKey("nodes.code"), comment="the office that sent it")
     sign_in_id: Mapped[UUID] = mapped_column(comment="the account or key that sent it")
+    report_id: Mapped[UUID | None] = mapped_column(comment="the report that it corrects; none: it is a report itself")
+    base_version: Mapped[int | None] = mapped_column(comment="the version that it corrects")
     drill_id: Mapped[UUID | None] = mapped_column(comment="none: it is real")
     decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     decided_by: Mapped[str | None] = mapped_column(String(32), comment="the office that released or rejected it")
@@ -40,4 +42,5 @@ class Quarantined(Base):
         CheckConstraint("(state = 'held') = (decided_at IS NULL)", name="decided"),
         Index(None, "city_id", "desk_code", "state", "due_at"),
         Index(None, "city_id", "sign_in_id", "state"),
+        Index(None, "city_id", "report_id"),
     )

@@ -1,18 +1,25 @@
 import asyncio
+import re
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
+from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import ValidationError
 
 from app.core import problems
-from app.core.caller import Caller, may
-from app.core.database import DatabaseAway
+from app.core.caller import Caller, may, may_hand_in
+from app.core.database import Contention, DatabaseAway, Reading, Writing, database_of
 from app.core.errors import Problem, field_errors, language_of
-from app.intake.schemas import Batch, BatchResult, BatchResults, ReportIn
+from app.core.paging import Cursor, Limit, Page
+from app.core.texts import clean
+from app.drills.scope import DrillId
+from app.intake import correcting, deciding
+from app.intake.schemas import Batch, BatchResult, BatchResults, CorrectionIn, Decision, Rejection, ReportIn
 from app.intake.service import Result
 from app.intake.submission import Submission, prepare
+from app.intake.views import QuarantineView
 from app.intake.writer import Writer
 from app.reports.views import ReportView
 
@@ -20,42 +27,144 @@ log = structlog.get_logger()
 
 router = APIRouter(prefix="/v1/reports", tags=["reports"])
 
-Sender = Annotated[Caller, Depends(may("reports:write"))]
+quarantine = APIRouter(prefix="/v1/quarantine", tags=["reports"])
+
+# Also one whose sign-in has lapsed: what was written before is held for the desk above.
+LateSender = Annotated[Caller, Depends(may_hand_in)]
+Reader = Annotated[Caller, Depends(may("reports:read"))]
+Desk = Annotated[Caller, Depends(may("alerts:act"))]
 
 
 @router.post(
     "",
     status_code=201,
     response_model=ReportView,
-    responses={200: {"description": "Stored before: the first answer again.", "model": ReportView}},
+    responses={
+        200: {"description": "Stored before: the first answer again.", "model": ReportView},
+        202: {"description": "Written in time, come too late: held for the desk above.", "model": QuarantineView},
+    },
 )
-async def post_report(request: Request, caller: Sender, body: ReportIn) -> Response:
+async def post_report(request: Request, caller: LateSender, body: ReportIn) -> Response:
     """Take one report. 201 means that it is durable, with its alert when it is urgent."""
     result = await _submit(request, _prepare(request, caller, body))
-    if result.report is None:
-        assert result.problem is not None
+    if result.problem is not None:
         raise result.problem
-    # Serialized once, here: the row has already passed through the types.
-    return Response(
-        result.report.model_dump_json(),
-        status_code=201 if result.status == "created" else 200,
-        media_type="application/json",
-    )
+    return _answer(result, 201 if result.status == "created" else 200)
 
 
 @router.post("/batch")
-async def post_batch(request: Request, caller: Sender, body: Batch) -> BatchResults:
+async def post_batch(request: Request, caller: LateSender, body: Batch) -> BatchResults:
     """Take up to 500 reports. Always 200: the result of each stands at its place, and none blocks another."""
     seen: set[str] = set()
-    return BatchResults(
-        results=await asyncio.gather(*(_take_item(request, caller, item, seen) for item in body.reports))
+    corrected: set[str] = set()
+    # First the reports, then the corrections: a phone may send both of one report in one batch.
+    results = dict.fromkeys(range(len(body.reports)), BatchResult(id=None, status="rejected"))
+    for corrections, taken in ((False, seen), (True, corrected)):
+        places = [at for at, item in enumerate(body.reports) if _is_correction(item) is corrections]
+        found = await asyncio.gather(*(_take_item(request, caller, body.reports[at], taken) for at in places))
+        results |= dict(zip(places, found, strict=True))
+    return BatchResults(results=[results[at] for at in range(len(body.reports))])
+
+
+@router.put(
+    "/{report_id}",
+    response_model=ReportView,
+    responses={
+        202: {"description": "Written in time, come too late: held for the desk above.", "model": QuarantineView}
+    },
+)
+async def correct_report(
+    request: Request,
+    caller: LateSender,
+    report_id: UUID,
+    body: ReportIn,
+    if_match: Annotated[str | None, Header(max_length=20, description='The version that it corrects: "1".')] = None,
+) -> Response:
+    """Correct a report: what it says from now on, all of it. Every version stays readable."""
+    if if_match is None:
+        raise Problem(problems.IF_MATCH_REQUIRED)
+    found = re.fullmatch(r'"(\d{1,9})"', if_match)
+    if body.id != report_id:
+        raise Problem(problems.CORRECTION_MOVES, pointer="/id", field="id")
+    # Any other tag was never given, so it is of no version.
+    done = await _correct(request, caller, body, int(found[1]) if found else 0)
+    return _answer(done, 200)
+
+
+@quarantine.get("")
+async def list_held(
+    caller: Reader,
+    conn: Reading,
+    state: Literal["held", "released", "rejected"] = "held",
+    drill: DrillId = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[QuarantineView]:
+    """Reports that wait for the desk's decision, the first due first."""
+    items, after = await deciding.list_held(
+        conn, caller=caller, state=state, drill_id=drill, limit=limit, cursor=cursor
+    )
+    return Page(items=items, next=after)
+
+
+@quarantine.get("/{report_id}")
+async def get_held(caller: Reader, conn: Reading, report_id: UUID) -> QuarantineView:
+    """One report that is held, or was."""
+    return await deciding.get(conn, caller=caller, report_id=report_id)
+
+
+@quarantine.post("/{report_id}/release")
+async def release_held(request: Request, caller: Desk, report_id: UUID, body: Decision) -> ReportView:
+    """Store it as a report, with all it causes."""
+    note, _ = clean(body.note, pointer="/note")
+    return await deciding.release(
+        database_of(request),
+        policy=request.app.state.policy,
+        caller=caller,
+        report_id=report_id,
+        note=note,
+        now=request.app.state.clock.now(),
     )
 
 
-def _prepare(request: Request, caller: Caller, body: ReportIn) -> Submission:
+@quarantine.post("/{report_id}/reject")
+async def reject_held(
+    request: Request, caller: Desk, conn: Writing, report_id: UUID, body: Rejection
+) -> QuarantineView:
+    """Refuse it, with the reason."""
+    note, _ = clean(body.note, pointer="/note", required=True)
+    return await deciding.reject(conn, caller=caller, report_id=report_id, note=note, now=request.app.state.clock.now())
+
+
+def _answer(done: Result | correcting.Corrected, status: int) -> Response:
+    """The report, or the receipt of what is held."""
+    shown = done.receipt or done.report
+    assert shown is not None
+    # Serialized once, here: the row has already passed through the types.
+    return Response(shown.model_dump_json(), status_code=202 if done.receipt else status, media_type="application/json")
+
+
+def _is_correction(item: object) -> bool:
+    return isinstance(item, dict) and "base_version" in item
+
+
+def _prepare(request: Request, caller: Caller, body: ReportIn, node: str | None = None) -> Submission:
     state = request.app.state
     skew = timedelta(minutes=state.settings.clock_skew_minutes)
-    return prepare(body, caller=caller, now=state.clock.now(), skew=skew)
+    return prepare(body, caller=caller, now=state.clock.now(), skew=skew, node=node)
+
+
+async def _correct(request: Request, caller: Caller, body: ReportIn, base_version: int) -> correcting.Corrected:
+    database = database_of(request)
+    async with database.reading() as conn:
+        node = await correcting.node_of(conn, caller=caller, report_id=body.id)
+    return await correcting.correct(
+        database,
+        policy=request.app.state.policy,
+        submission=_prepare(request, caller, body, node),
+        base_version=base_version,
+        now=request.app.state.clock.now(),
+    )
 
 
 async def _submit(request: Request, submission: Submission) -> Result:
@@ -68,10 +177,14 @@ async def _take_item(request: Request, caller: Caller, item: object, seen: set[s
     given = item.get("id") if isinstance(item, dict) else None
     shown = given[:64].encode("utf-8", "replace").decode() if isinstance(given, str) else None
     try:
-        body = ReportIn.model_validate(item)
+        body = (CorrectionIn if _is_correction(item) else ReportIn).model_validate(item)
         key = body.id.hex
         if key in seen:
             raise Problem(problems.ID_DUPLICATE, pointer="/id")
+        if isinstance(body, CorrectionIn):
+            seen.add(key)
+            corrected = await _correct(request, caller, body, body.base_version)
+            return BatchResult(id=shown, status=corrected.status, report=corrected.report, receipt=corrected.receipt)
         submission = _prepare(request, caller, body)
         seen.add(key)
         result = await _submit(request, submission)
@@ -83,8 +196,11 @@ async def _take_item(request: Request, caller: Caller, item: object, seen: set[s
         if problem.kind is problems.TOO_MANY:
             # Not this report's fault: the whole batch is to be sent again.
             raise
-        return BatchResult(id=shown, status="rejected", problem=problem.body(language))
-    except DatabaseAway:
+        status: Literal["conflict", "rejected"] = (
+            "conflict" if problem.kind is problems.VERSION_CONFLICT else "rejected"
+        )
+        return BatchResult(id=shown, status=status, problem=problem.body(language))
+    except (DatabaseAway, Contention):
         # The whole batch is to be sent again: what is stored already will be a replay.
         raise
     except Exception as error:  # noqa: BLE001  one item's failure must not cost the others their answer
@@ -94,5 +210,6 @@ async def _take_item(request: Request, caller: Caller, item: object, seen: set[s
         id=shown,
         status=result.status,
         report=result.report,
+        receipt=result.receipt,
         problem=result.problem.body(language) if result.problem else None,
     )

@@ -5,6 +5,7 @@ from pydantic import UUID7, BaseModel, ConfigDict, Field
 
 from app.core.times import Time
 from app.hazards.cap import Certainty, Severity, Urgency
+from app.intake.views import QuarantineView
 from app.nodes.models import CODE_PATTERN
 from app.reports.views import ReportView
 
@@ -73,9 +74,9 @@ class ReportIn(BaseModel):
     urgency: Urgency = Urgency.UNKNOWN
     severity: Severity = Severity.UNKNOWN
     certainty: Certainty = Certainty.UNKNOWN
-    observed_at: Time
+    observed_at: Time | None = Field(None, description="submitted_at by default")
     submitted_at: Time
-    summary: str = Field(min_length=1, max_length=200)
+    summary: str | None = Field(None, min_length=1, max_length=200, description="the hazard's name by default")
     description: str = Field("", max_length=4000)
     location: Location | None = None
     figures: Figures = Field(default_factory=Figures)
@@ -83,12 +84,22 @@ class ReportIn(BaseModel):
     drill_id: UUID | None = Field(None, description="the drill that it belongs to; without it, it is real")
 
 
+class CorrectionIn(ReportIn):
+    """What a stored report is to say instead, all of it; of what it was corrected from, the version."""
+
+    base_version: int = Field(ge=1, lt=2**31, strict=True, description="the version that it corrects")
+
+
 class Batch(BaseModel):
-    """Reports kept while there was no signal. Each is taken or refused by itself."""
+    """Reports and corrections kept while there was no signal. Each is taken or refused by itself."""
 
     model_config = ConfigDict(extra="forbid")
 
-    reports: list[Any] = Field(min_length=1, max_length=500, description="each as in POST /v1/reports")
+    reports: list[Any] = Field(
+        min_length=1,
+        max_length=500,
+        description="each as in POST /v1/reports; with base_version it corrects a stored report, as PUT does",
+    )
 
 
 class BatchResult(BaseModel):
@@ -97,6 +108,7 @@ class BatchResult(BaseModel):
     id: str | None
     status: Literal["created", "replayed", "updated", "conflict", "quarantined", "rejected"]
     report: ReportView | None = None
+    receipt: QuarantineView | None = None
     problem: dict[str, Any] | None = None
 
 
@@ -104,3 +116,19 @@ class BatchResults(BaseModel):
     """In the order of the batch."""
 
     results: list[BatchResult]
+
+
+class Decision(BaseModel):
+    """Why an office releases or rejects what is held."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"note": "【演练】已电话核实"}})
+
+    note: str = Field("", max_length=500)
+
+
+class Rejection(BaseModel):
+    """Why an office rejects what is held: the sender reads it."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"note": "【演练】与 3 号报告重复"}})
+
+    note: str = Field(min_length=1, max_length=500)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
@@ -24,16 +24,18 @@ from app.hazards.triage import Decision, Situation, triage
 from app.incidents import matching
 from app.incidents import service as incidents
 from app.incidents.matching import Candidate, Match, Seen
+from app.intake import holding, rows
 from app.intake.submission import Submission
+from app.intake.views import QuarantineView, quarantine_view
 from app.nodes import lookup
 from app.nodes.lookup import Place
 from app.reports import service as reports
+from app.reports import versions
 from app.reports.events import event as report_event
 from app.reports.service import Neighbours
 from app.reports.views import ReportView, report_view
 
 HEADLINE = 140
-NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class AlreadyStored(Exception):
@@ -46,11 +48,12 @@ class AlreadyStored(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one submission: a stored report or a problem."""
+    """What became of one submission: a stored report, a receipt that it is held, or a problem."""
 
-    status: Literal["created", "replayed", "conflict", "rejected"]
+    status: Literal["created", "replayed", "updated", "conflict", "quarantined", "rejected"]
     report: ReportView | None = None
     problem: Problem | None = None
+    receipt: QuarantineView | None = None
     town: str | None = None
 
 
@@ -92,17 +95,17 @@ async def accept(
     # The node is checked, and what is known around the reports is read.
     places = await lookup.places(conn, {one.node for one in submissions})
     taken: list[Submission] = []
+    held: list[Event] = []
     for one in submissions:
         refused = _refuse(one, places.get(one.node), drill, now)
-        if refused is None:
+        if refused is None and one.caller.lapse is None:
             taken.append(one)
         else:
-            ended = refused.kind in (problems.NODE_CLOSED, problems.DRILL_ENDED)
-            known = await settle(conn, one) if ended else None
-            results[one.id] = known or Result("rejected", problem=refused)
+            results[one.id], event = await _late(conn, one, refused, policy, now)
+            held += [event] if event else []
     if taken:
         # First, since it locks: until this transaction ends no other takes reports of these families in these towns.
-        await reports.note_activity(conn, _activity(taken, places, NEVER if drill else now))
+        await reports.note_activity(conn, rows.activity(taken, places, None if drill else now))
     seen = {one.id: _seen(one, places[one.node]) for one in taken}
     candidates = await _candidates(conn, city_id, taken, seen, policy)
     neighbours = await reports.neighbours(
@@ -123,6 +126,7 @@ async def accept(
         window=timedelta(hours=policy.incidents.match_window_hours),
         radius_m=policy.incidents.match_radius_m,
         radius_window=timedelta(hours=policy.incidents.match_radius_hours),
+        similarity=policy.incidents.match_similarity,
     )
     for one in taken:
         place = places[one.node]
@@ -153,13 +157,24 @@ async def accept(
             # The next report of this transaction may belong to it.
             row = thread.row
             open_ones.add(
-                Candidate(row["id"], place.code, place.town_code, row["hazard"], one.observed_at, one.lat, one.lon)
+                Candidate(
+                    row["id"],
+                    place.code,
+                    place.town_code,
+                    row["hazard"],
+                    one.observed_at,
+                    one.lat,
+                    one.lon,
+                    row["headline"],
+                )
             )
         reasons = [{"rule": r.rule, "text": r.text, "text_zh": r.text_zh} for r in decision.reasons]
         if matched is not None:
             reasons.append({"rule": matched.rule, "text": matched.text, "text_zh": matched.text_zh})
         thread.accepted.append(_Accepted(one, place, decision, reasons))
     if not threads:
+        if held:
+            await feed.append(conn, city_id=city_id, operations=[held], now=now)
         return [results[one.id] for one in submissions]
 
     # What the reports make of the alerts.
@@ -175,7 +190,17 @@ async def accept(
         if change is not None:
             changes[incident_id] = change
         for accepted in thread.accepted:
-            _fill(accepted, incident_id, change, policy, tempo, urgent=accepted.decision.level in rules.levels)
+            one, place, level = accepted.submission, accepted.place, accepted.decision.level
+            accepted.row = rows.report(one, place, level, accepted.reasons, incident_id, change)
+            accepted.custody = rows.custody(
+                accepted.row,
+                place,
+                policy,
+                tempo,
+                since=one.released_at or one.received_at,
+                urgent=level in rules.levels,
+                owner=change.row["owner"] if change else None,
+            )
 
     # All of it is stored; the report's own id settles whether it was stored before.
     stored = [accepted for thread in threads.values() for accepted in thread.accepted]
@@ -190,7 +215,10 @@ async def accept(
     await feed.append(
         conn,
         city_id=city_id,
-        operations=[_events(thread, changes.get(incident_id)) for incident_id, thread in threads.items()],
+        operations=[
+            *([held] if held else []),
+            *(_events(thread, changes.get(incident_id)) for incident_id, thread in threads.items()),
+        ],
         now=now,
     )
     for accepted in stored:
@@ -205,7 +233,10 @@ async def settle(conn: AsyncConnection, submission: Submission) -> Result | None
     if found is None:
         return None
     row, custody = found
-    if row["digest"] == submission.digest:
+    # What it said before it was corrected is the same report too: a late duplicate.
+    if row["digest"] == submission.digest or await versions.said_before(
+        conn, city_id=row["city_id"], report_id=row["id"], digest=submission.digest
+    ):
         mine = row["filed_by"] == submission.caller.node
         return Result("replayed", report=report_view(row, custody, with_account=mine))
     places = await lookup.places(conn, {row["node_code"]})
@@ -215,7 +246,33 @@ async def settle(conn: AsyncConnection, submission: Submission) -> Result | None
     return Result("conflict", problem=Problem(problems.ID_CONFLICT, pointer="/id", extra=digests))
 
 
+async def _late(
+    conn: AsyncConnection, one: Submission, refused: Problem | None, policy: Policy, now: datetime
+) -> tuple[Result, Event | None]:
+    """What becomes of a report that may not be stored now: known already, held, or refused."""
+    known = await settle(conn, one)
+    # Of a node that is not the caller's nobody learns whether an id is taken.
+    if known is not None and (known.report or refused is None or refused.kind is not problems.NODE_UNKNOWN):
+        return known, None
+    waiting = await holding.known(conn, city_id=one.caller.city_id, held_id=one.id)
+    if waiting is not None and waiting["digest"] == one.digest:
+        return Result("quarantined", receipt=quarantine_view(waiting)), None
+    if refused is not None and refused.kind in (problems.DRILL_UNKNOWN, problems.DRILL_ENDED):
+        return Result("rejected", problem=refused), None
+    if waiting is not None:
+        return Result("conflict", problem=Problem(problems.ID_CONFLICT, pointer="/id")), None
+    try:
+        row, event = await holding.hold(conn, one, refused=refused, policy=policy, now=now)
+    except Problem as problem:
+        return Result("rejected", problem=problem), None
+    return Result("quarantined", receipt=quarantine_view(row)), event
+
+
 def _refuse(one: Submission, place: Place | None, drill: DrillRow | None, now: datetime) -> Problem | None:
+    if one.released_at is not None:
+        # Its desk has decided on everything but the drill.
+        ended = drill is not None and drill.ended_at is not None
+        return Problem(problems.DRILL_ENDED, pointer="/drill_id", drill=one.drill_id) if ended else None
     if place is None or place.city_id != one.caller.city_id or one.caller.node not in place.path:
         return Problem(problems.NODE_UNKNOWN, pointer="/node", code=one.node)
     if place.closed_on is not None and place.closed_on <= day_of(now):
@@ -228,7 +285,9 @@ def _refuse(one: Submission, place: Place | None, drill: DrillRow | None, now: d
 
 
 def _seen(one: Submission, place: Place) -> Seen:
-    return Seen(one.node, place.town_code, one.hazard.code, one.observed_at, one.lat, one.lon)
+    return Seen(
+        one.node, place.town_code, one.hazard.code, one.observed_at, one.lat, one.lon, one.summary, one.description
+    )
 
 
 async def _candidates(
@@ -282,7 +341,9 @@ def _match(one: Submission, seen: Seen, open_ones: matching.Index, limits: match
 
 
 def _candidate(row: Any) -> Candidate:
-    return Candidate(row.id, row.node_code, row.town_code, row.hazard, row.last_observed_at, row.lat, row.lon)
+    return Candidate(
+        row.id, row.node_code, row.town_code, row.hazard, row.last_observed_at, row.lat, row.lon, row.headline
+    )
 
 
 def _attach(
@@ -355,102 +416,6 @@ def _alert(thread: _Thread, current: alerts.Row | None, rules: raising.Rules, no
         now=now,
         drill_id=thread.row["drill_id"],
     )
-
-
-def _fill(
-    accepted: _Accepted,
-    incident_id: UUID,
-    change: raising.Change | None,
-    policy: Policy,
-    tempo: float,
-    *,
-    urgent: bool,
-) -> None:
-    """The rows of the report and of its custody: at the parent, and when urgent at every tier up to the city.
-
-    Times allowed are the policy's, multiplied by `tempo`.
-    """
-    one, place, level = accepted.submission, accepted.place, accepted.decision.level
-    accepted.row = {
-        "city_id": place.city_id,
-        "id": one.id,
-        "version": 1,
-        "digest": one.digest,
-        "kind": one.kind,
-        "node_code": place.code,
-        "town_code": place.town_code,
-        "hazard": one.hazard.code,
-        "family": one.hazard.family,
-        "urgency": str(one.urgency),
-        "severity": str(one.severity),
-        "certainty": str(one.certainty),
-        "level": str(level),
-        "reasons": accepted.reasons,
-        "observed_at": one.observed_at,
-        "submitted_at": one.submitted_at,
-        "received_at": one.received_at,
-        "summary": one.summary,
-        "description": one.description,
-        "lat": one.lat,
-        "lon": one.lon,
-        "accuracy_m": one.accuracy_m,
-        "figures": one.figures,
-        "masked": one.masked,
-        "incident_id": incident_id,
-        "alert_id": change.row["id"] if change else None,
-        "filed_by": one.caller.node,
-        "account_id": one.caller.account_id,
-        "drill_id": one.drill_id,
-        "alert_version": change.row["version"] if change else None,
-    }
-    above = list(zip(place.path, place.path_tiers, strict=True))[:-1]
-    # The city has nobody above it: it holds its own report.
-    holders = (above if urgent else above[-1:]) or [(place.code, place.tier)]
-    owner = change.row["owner"] if change else None
-    # Whoever files it has seen it, and whoever owns the alert has it in hand: neither is bypassed.
-    at_it = {one.caller.node, owner["node"] if owner else None}
-    accepted.custody = []
-    for node, tier in reversed(holders):
-        due_at = one.received_at + policy.custody.due(tier, level) * tempo
-        may_be_bypassed = urgent and tier in policy.escalation.bypass and node not in at_it
-        accepted.custody.append(
-            {
-                "city_id": place.city_id,
-                "report_id": one.id,
-                "node_code": node,
-                "tier": tier,
-                "state": "received",
-                "since": one.received_at,
-                "due_at": due_at,
-                "bypass_at": due_at if may_be_bypassed else None,
-                "opened_at": None,
-                "acknowledged_at": None,
-                "bypassed_at": None,
-            }
-        )
-
-
-def _activity(taken: Sequence[Submission], places: dict[str, Place], now: datetime) -> list[dict[str, Any]]:
-    """That these nodes have been heard from; and, for its lock alone, each town's own row of the family.
-
-    A drill's reports are heard at NEVER: they take the lock and leave the real as it was.
-    """
-    heard: dict[tuple[str, str, str], datetime] = {}
-    for one in taken:
-        place = places[one.node]
-        town = place.town_code or place.city_id
-        heard.setdefault((town, one.hazard.family, town), NEVER)
-        heard[town, one.hazard.family, place.code] = now
-    return [
-        {
-            "city_id": taken[0].caller.city_id,
-            "town_code": town,
-            "family": family,
-            "node_code": node,
-            "last_received_at": at,
-        }
-        for (town, family, node), at in heard.items()
-    ]
 
 
 def _events(thread: _Thread, change: raising.Change | None) -> list[Event]:

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from typing import Any
 from uuid import UUID
 
 from app.core import problems
@@ -40,21 +41,28 @@ class Submission:
     drill_id: UUID | None
     masked: int
     digest: str
+    said: dict[str, Any]
+    """What the digest was taken of, ready for JSON."""
+    released_at: datetime | None = None
+    """When its desk released it from quarantine: then it is stored though its office may not send any more."""
 
 
-def prepare(body: ReportIn, *, caller: Caller, now: datetime, skew: timedelta) -> Submission:
+def prepare(body: ReportIn, *, caller: Caller, now: datetime, skew: timedelta, node: str | None = None) -> Submission:
     """Check and clean one report; a Problem (422) says what is wrong with it.
 
-    The digest is taken after masking, so that no trace of a personal identifier is kept in it.
+    A report that names no node is of `node`, or of the caller's own. The digest is taken after masking, so that no
+    trace of a personal identifier is kept in it.
     """
     hazard = HAZARDS.get(body.hazard)
     if hazard is None:
         raise Problem(problems.HAZARD_UNKNOWN, pointer="/hazard", hazard=repr(body.hazard))
-    if body.observed_at > now + skew:
+    observed_at = body.observed_at or body.submitted_at
+    if observed_at > now + skew:
         raise Problem(problems.OBSERVED_IN_FUTURE, pointer="/observed_at", minutes=int(skew.total_seconds() // 60))
-    summary, in_summary = clean(body.summary, pointer="/summary", multiline=False, required=True, most=200)
+    # A report of few bytes says no more than what it is: every reader has its hazard's name.
+    summary, in_summary = clean(body.summary or hazard.zh, pointer="/summary", multiline=False, required=True, most=200)
     description, in_description = clean(body.description, pointer="/description")
-    node = body.node or caller.node
+    node = body.node or node or caller.node
     figures = body.figures.model_dump(exclude_none=True)
     location = body.location
     said = {
@@ -62,7 +70,7 @@ def prepare(body: ReportIn, *, caller: Caller, now: datetime, skew: timedelta) -
         "node": node,
         "hazard": hazard.code,
         "triad": [body.urgency, body.severity, body.certainty],
-        "observed_at": body.observed_at.astimezone(UTC).isoformat(),
+        "observed_at": observed_at.astimezone(UTC).isoformat(),
         "submitted_at": body.submitted_at.astimezone(UTC).isoformat(),
         "summary": summary,
         "description": description,
@@ -81,7 +89,7 @@ def prepare(body: ReportIn, *, caller: Caller, now: datetime, skew: timedelta) -
         urgency=body.urgency,
         severity=body.severity,
         certainty=body.certainty,
-        observed_at=body.observed_at.astimezone(UTC),
+        observed_at=observed_at.astimezone(UTC),
         submitted_at=body.submitted_at.astimezone(UTC),
         received_at=now,
         summary=summary,
@@ -94,4 +102,5 @@ def prepare(body: ReportIn, *, caller: Caller, now: datetime, skew: timedelta) -
         drill_id=body.drill_id,
         masked=in_summary + in_description,
         digest=sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest(),
+        said=said,
     )

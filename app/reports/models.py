@@ -43,6 +43,9 @@ class Report(Base):
     account_id: Mapped[UUID | None] = mapped_column(comment="seen at the node itself and its parent only")
     drill_id: Mapped[UUID | None] = mapped_column(comment="none: it is real")
     alert_version: Mapped[int | None] = mapped_column(comment="the first version of the alert that tells of it")
+    released_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, comment="when its desk released it from quarantine; none: it never was there"
+    )
     corrected_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="when this version came; none: first")
     corrected_by: Mapped[str | None] = mapped_column(String(32), comment="the office that sent this version")
 

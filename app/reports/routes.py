@@ -4,7 +4,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.core.caller import Caller, may
-from app.core.database import Snapshot, database_of
+from app.core.database import Reading, Snapshot, database_of
 from app.core.paging import Cursor, Limit
 from app.core.times import Time
 from app.drills.scope import DrillId
@@ -13,7 +13,8 @@ from app.feed import service as feed
 from app.feed.heads import heads_of
 from app.hazards.cap import Level
 from app.nodes.models import CODE_PATTERN
-from app.reports import service
+from app.reports import service, versions
+from app.reports.versions import Versions
 from app.reports.views import ReportChanges, ReportList, ReportView
 
 router = APIRouter(prefix="/v1/reports", tags=["reports"])
@@ -71,3 +72,9 @@ async def get_report(request: Request, caller: Reader, report_id: UUID) -> Repor
     return await service.open_report(
         database_of(request), caller=caller, report_id=report_id, now=request.app.state.clock.now()
     )
+
+
+@router.get("/{report_id}/versions")
+async def list_versions(caller: Reader, conn: Reading, report_id: UUID) -> Versions:
+    """All that a report has said, the first version first; the last one stands."""
+    return Versions(items=await versions.of_report(conn, caller=caller, report_id=report_id))

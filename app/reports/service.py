@@ -172,6 +172,14 @@ async def get(conn: AsyncConnection, *, caller: Caller, report_id: UUID) -> Repo
     return (await _views(conn, caller, rows))[0]
 
 
+async def readable(conn: AsyncConnection, *, caller: Caller, report_id: UUID) -> Row:
+    """The row of one report the caller may see; a Problem (404) otherwise."""
+    row = (await conn.execute(_readable(caller).where(Report.id == report_id))).one_or_none()
+    if row is None:
+        raise Problem(problems.NOT_FOUND)
+    return row._asdict()
+
+
 async def open_report(database: Database, *, caller: Caller, report_id: UUID, now: datetime) -> ReportView:
     """`get`; and where a person at a desk that holds it reads it for the first time, it is opened there."""
     async with database.reading() as conn:

@@ -49,6 +49,7 @@ class ReportView(BaseModel):
     observed_at: datetime = Field(description="in the world")
     submitted_at: datetime = Field(description="by the device's clock")
     received_at: datetime = Field(description="by the server's clock")
+    released_at: datetime | None = Field(None, description="when its desk released it from quarantine, if it was there")
     summary: str
     description: str
     location: LocationView | None
@@ -81,6 +82,7 @@ def report_view(row: Mapping[str, Any], custody: Sequence[Mapping[str, Any]], *,
         observed_at=row["observed_at"],
         submitted_at=row["submitted_at"],
         received_at=row["received_at"],
+        released_at=row["released_at"],
         summary=row["summary"],
         description=row["description"],
         location=location,

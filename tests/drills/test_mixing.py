@@ -12,6 +12,7 @@ from sqlalchemy import insert
 from app.core.database import Database
 from app.core.ids import new_id
 from app.detection.models import Alarm
+from app.intake.models import Quarantined
 from app.rollcalls import engine as rollcalls_engine
 from tests.alerts.acts import act, got
 from tests.builders import (
@@ -108,6 +109,7 @@ async def seed(app: FastAPI, client: httpx.AsyncClient, as_: As, drill: str | No
     app.state.clock.advance(timedelta(minutes=2))
     await rollcalls_engine.run_due(app.state.database, policy=app.state.policy, clock=app.state.clock)
     await _alarm(app.state.database, stored, drill)
+    await _held(app.state.database, stored, drill)
 
 
 async def answers(app: FastAPI, client: httpx.AsyncClient, as_: As, drill: str | None) -> dict[str, Any]:
@@ -247,6 +249,31 @@ def ids(found: Any) -> set[str]:
         case str() if len(found) == 36 and found.count("-") == 4:
             return {found}
     return set()
+
+
+async def _held(database: Database, stored: dict[str, Any], drill: str | None) -> None:
+    row = {
+        "city_id": CITY,
+        "id": new_id(),
+        "node_code": VILLAGE,
+        "desk_code": TOWN,
+        "state": "held",
+        "reason": "sign_in_revoked",
+        "text": "",
+        "text_zh": "",
+        "body": {"hazard": stored["hazard"]},
+        "digest": "",
+        "level": "red",
+        "hazard": stored["hazard"],
+        "submitted_at": NOON,
+        "received_at": NOON,
+        "due_at": NOON,
+        "filed_by": VILLAGE,
+        "sign_in_id": new_id(),
+        "drill_id": UUID(drill) if drill else None,
+    }
+    async with database.writing() as conn:
+        await conn.execute(insert(Quarantined), row)
 
 
 async def _alarm(database: Database, stored: dict[str, Any], drill: str | None) -> None:

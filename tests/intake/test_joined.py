@@ -80,7 +80,7 @@ async def test_an_alert_is_seen_in_the_next_town_whose_village_reported_the_inci
     assert [change["type"] for change in page.json()["results"]] == ["alert.upgraded", "alert.closed"]
 
 
-async def test_a_moved_villages_incident_is_its_new_towns(client: httpx.AsyncClient, as_: As) -> None:
+async def test_a_report_at_a_border_joins_the_next_towns_incident(client: httpx.AsyncClient, as_: As) -> None:
     first = await post(client, as_(VILLAGE, "reporter"), location=HERE, **URGENT)
     moved = await client.patch(f"/v1/nodes/{VILLAGE}", json={"parent": OTHER_TOWN}, headers=as_(CITY, "admin"))
     assert moved.status_code == 200
@@ -88,9 +88,12 @@ async def test_a_moved_villages_incident_is_its_new_towns(client: httpx.AsyncCli
     near = await post(client, as_(NEIGHBOUR, "reporter"), location=HERE, **URGENT)
     named = await post(client, as_(OTHER_TOWN, "desk"), node=VILLAGE, incident_id=first["incident_id"])
 
-    assert near["incident_id"] != first["incident_id"]
-    assert named["incident_id"] == first["incident_id"]
-    assert len((await client.get("/v1/alerts", headers=as_(TOWN, "desk"))).json()["items"]) == 1
+    assert near["incident_id"] == named["incident_id"] == first["incident_id"]
+    reason = near["reasons"][-1]
+    assert (reason["rule"], reason["text_zh"]) == ("match.nearby", "在邻镇，距离 0 米处有同类未结事件。")
+    for node in (TOWN, OTHER_TOWN, CITY):
+        alerts = (await client.get("/v1/alerts", headers=as_(node, "desk"))).json()["items"]
+        assert [alert["id"] for alert in alerts] == [first["alert_id"]], node
 
 
 async def test_a_move_changes_the_etag_of_every_list(client: httpx.AsyncClient, as_: As, app: FastAPI) -> None:

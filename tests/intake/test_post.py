@@ -2,7 +2,7 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -201,7 +201,7 @@ async def test_a_report_just_ahead_of_the_servers_clock_is_taken(client: httpx.A
 
 BAD: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("an unknown field", {"colour": "red"}, 422, "invalid", "/colour"),
-    ("a missing summary", {"summary": None}, 422, "invalid", "/summary"),
+    ("a missing time", {"submitted_at": None}, 422, "invalid", "/submitted_at"),
     ("an empty summary", {"summary": ""}, 422, "invalid", "/summary"),
     ("a long summary", {"summary": "水" * 201}, 422, "invalid", "/summary"),
     ("a future observation", {"observed_at": "2018-08-20T12:26:00+08:00"}, 422, "observed_in_future", "/observed_at"),
@@ -276,7 +276,35 @@ async def test_problems_are_told_in_chinese_to_those_who_prefer_it(client: httpx
     headers = as_(VILLAGE, "reporter") | {"Accept-Language": "zh-CN,zh;q=0.9"}
 
     assert "灾种" in (await post(client, headers, report(hazard="no.such"))).json()["detail"]
-    assert (await post(client, headers, report(summary=None))).json()["errors"][0]["message"] == "缺少必填项"
+    assert (await post(client, headers, report(submitted_at=None))).json()["errors"][0]["message"] == "缺少必填项"
+
+
+async def test_an_urgent_report_fits_into_200_bytes_and_says_the_rest_later(client: httpx.AsyncClient, as_: As) -> None:
+    report_id = str(new_id())
+    tiny = {
+        "id": report_id,
+        "hazard": "flood.river",
+        "urgency": "Immediate",
+        "severity": "Severe",
+        "certainty": "Observed",
+        "submitted_at": "2018-08-20T04:12:00Z",
+    }
+    content = json.dumps(tiny, separators=(",", ":")).encode()
+    assert len(content) < 200
+    headers = as_(VILLAGE, "reporter") | {"Content-Type": "application/json"}
+
+    first = await client.post("/v1/reports", content=content, headers=headers)
+
+    assert first.status_code == 201
+    stored = first.json()
+    assert (stored["level"], stored["summary"]) == ("orange", "河道洪水")
+    assert stored["observed_at"] == stored["submitted_at"] == "2018-08-20T04:12:00Z"
+    assert stored["alert_id"]
+    details = report(UUID(report_id), **URGENT, figures={"trapped": 12}, description="【演练】村北")
+    full = await client.put(f"/v1/reports/{report_id}", json=details, headers=headers | {"If-Match": '"1"'})
+    assert full.status_code == 200
+    assert full.json()["figures"] == {"trapped": 12}
+    assert full.json()["alert_id"] == stored["alert_id"]
 
 
 async def test_without_a_sign_in_nothing_is_taken(client: httpx.AsyncClient, as_: As) -> None:

@@ -1,0 +1,133 @@
+"""Incidents are looked up by family; when a report was released."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+# Incidents are looked up by their family: hazard@node becomes family@node, hazard@cell family@cell.
+# As the catalogue was on the day of this revision.
+FAMILIES = {
+    "natural": [
+        "flood.river",
+        "flood.flash",
+        "flood.waterlogging",
+        "flood.reservoir",
+        "flood.embankment",
+        "dam.breach",
+        "weather.rainstorm",
+        "weather.typhoon",
+        "weather.wind",
+        "weather.hail",
+        "weather.snow",
+        "weather.heat",
+        "weather.drought",
+        "weather.lightning",
+        "coast.surge",
+        "earth.quake",
+        "earth.landslide",
+        "earth.collapse",
+        "fire.forest",
+        "pest.crop",
+    ],
+    "accident": [
+        "fire.building",
+        "fire.school",
+        "explosion.gas",
+        "traffic.road",
+        "traffic.water",
+        "work.mine",
+        "work.site",
+        "chemical.spill",
+        "building.collapse",
+        "pollution.water",
+        "pollution.air",
+    ],
+    "health": [
+        "disease.human",
+        "disease.animal",
+        "poisoning.food",
+        "poisoning.gas",
+    ],
+    "safety": [
+        "ordnance.found",
+        "crush.crowd",
+        "animal.dangerous",
+    ],
+    "service": [
+        "service.water",
+        "service.power",
+        "service.gas",
+        "service.heating",
+        "service.telecom",
+        "contact.lost",
+        "road.blocked",
+        "service.wages",
+        "service.land",
+    ],
+}
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("quarantine", schema=None) as batch_op:
+        batch_op.add_column(
+            sa.Column(
+                "report_id",
+                sa.Uuid(),
+                nullable=True,
+                comment="the report that it corrects; none: it is a report itself",
+            )
+        )
+        batch_op.add_column(
+            sa.Column("base_version", sa.Integer(), nullable=True, comment="the version that it corrects")
+        )
+        batch_op.create_index(batch_op.f("ix_quarantine_city_id_report_id"), ["city_id", "report_id"], unique=False)
+
+    with op.batch_alter_table("reports", schema=None) as batch_op:
+        batch_op.add_column(
+            sa.Column(
+                "released_at",
+                sa.DateTime(timezone=True),
+                nullable=True,
+                comment="when its desk released it from quarantine; none: it never was there",
+            )
+        )
+    _rekey()
+
+
+def downgrade() -> None:
+    _rekey_back()
+    with op.batch_alter_table("reports", schema=None) as batch_op:
+        batch_op.drop_column("released_at")
+
+    with op.batch_alter_table("quarantine", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_quarantine_city_id_report_id"))
+        batch_op.drop_column("base_version")
+        batch_op.drop_column("report_id")
+
+
+def _rekey() -> None:
+    """Put the family in the place of the hazard. Run twice it changes nothing more: no hazard is called as a family."""
+    statement = sa.text(
+        "UPDATE incidents SET here = CAST(:family AS VARCHAR) || substr(here, length(hazard) + 1), "
+        "near = CAST(:family AS VARCHAR) || substr(near, length(hazard) + 1) "
+        "WHERE hazard = :hazard AND substr(here, 1, length(hazard) + 1) = hazard || '@'"
+    )
+    for family, hazards in FAMILIES.items():
+        for hazard in hazards:
+            op.execute(statement.bindparams(family=family, hazard=hazard))
+
+
+def _rekey_back() -> None:
+    statement = sa.text(
+        "UPDATE incidents SET here = hazard || substr(here, length(CAST(:family AS VARCHAR)) + 1), "
+        "near = hazard || substr(near, length(CAST(:family AS VARCHAR)) + 1) "
+        "WHERE hazard = :hazard AND substr(here, 1, length(CAST(:family AS VARCHAR)) + 1) "
+        "= CAST(:family AS VARCHAR) || '@'"
+    )
+    for family, hazards in FAMILIES.items():
+        for hazard in hazards:
+            op.execute(statement.bindparams(family=family, hazard=hazard))
