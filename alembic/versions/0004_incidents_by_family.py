@@ -72,6 +72,29 @@ FAMILIES = {
 
 
 def upgrade() -> None:
+    op.create_table(
+        "node_changes",
+        sa.Column("city_id", sa.String(length=32), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False, comment="UUIDv7: in order of time"),
+        sa.Column("code", sa.String(length=32), nullable=False),
+        sa.Column(
+            "kind", sa.String(length=12), nullable=False, comment="created, renamed, moved, closed, merged, reopened"
+        ),
+        sa.Column("old_parent", sa.String(length=32), nullable=True, comment="what it stood under before"),
+        sa.Column("on", sa.Date(), nullable=False, comment="the day from which it holds"),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False, comment="when it was recorded"),
+        sa.ForeignKeyConstraint(["city_id"], ["cities.city_id"], name=op.f("fk_node_changes_city_id")),
+        sa.ForeignKeyConstraint(["code"], ["nodes.code"], name=op.f("fk_node_changes_code")),
+        sa.PrimaryKeyConstraint("city_id", "id", name=op.f("pk_node_changes")),
+    )
+    with op.batch_alter_table("node_changes", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_node_changes_code_at"), ["code", "at"], unique=False)
+
+    with op.batch_alter_table("attachments", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_attachments_city_id_state_begun_at"), ["city_id", "state", "begun_at"], unique=False
+        )
+
     with op.batch_alter_table("quarantine", schema=None) as batch_op:
         batch_op.add_column(
             sa.Column(
@@ -107,6 +130,14 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_quarantine_city_id_report_id"))
         batch_op.drop_column("base_version")
         batch_op.drop_column("report_id")
+
+    with op.batch_alter_table("attachments", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_attachments_city_id_state_begun_at"))
+
+    with op.batch_alter_table("node_changes", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_node_changes_code_at"))
+
+    op.drop_table("node_changes")
 
 
 def _rekey() -> None:

@@ -16,6 +16,7 @@ from app.core.clock import Clock, day_of, start_of
 from app.core.database import Database
 from app.core.settings import Settings
 from app.nodes.models import Node
+from app.nodes.recorded import closing
 from app.nodes.service import TreeChange
 
 MOST = 10_000
@@ -32,6 +33,7 @@ _TOKEN = (
         Token.sign_in_id,
         Node.tier,
         Node.closed_on,
+        closing().label("closed_at"),
     )
     .join(Account, Account.id == Token.account_id)
     .join(Node, Node.code == Account.node_code)
@@ -47,6 +49,7 @@ _KEY = (
         ApiKey.revoked_at,
         Node.tier,
         Node.closed_on,
+        closing().label("closed_at"),
     )
     .join(Node, Node.code == ApiKey.node_code)
     .where(ApiKey.key_hash == bindparam("hash"))
@@ -73,14 +76,20 @@ def is_closed(closed_on: date | None, now: datetime) -> bool:
     return closed_on is not None and closed_on <= day_of(now)
 
 
-def lapse_of(ended_at: datetime | None, closed_on: date | None, now: datetime) -> Lapse | None:
-    """Since when a sign-in is good no longer, and why; None while it is good."""
+def lapse_of(
+    ended_at: datetime | None, closed_on: date | None, closed_at: datetime | None, now: datetime
+) -> Lapse | None:
+    """Since when a sign-in is good no longer, and why; None while it is good.
+
+    A node is closed from a day on (`closed_on`); nobody there could know before it was recorded (`closed_at`).
+    """
     found = []
     if ended_at is not None:
         found.append(Lapse(ended_at, "sign_in_revoked"))
     if is_closed(closed_on, now):
         assert closed_on is not None
-        found.append(Lapse(start_of(closed_on), "node_closed"))
+        since = start_of(closed_on)
+        found.append(Lapse(max(since, closed_at) if closed_at else since, "node_closed"))
     return min(found, key=lambda lapse: lapse.at, default=None)
 
 
@@ -150,7 +159,7 @@ class Callers:
             row = (await conn.execute(_TOKEN, {"hash": digest(token)})).one_or_none()
         if row is None:
             return None
-        lapse = lapse_of(row.disabled_at, row.closed_on, self._clock.now())
+        lapse = lapse_of(row.disabled_at, row.closed_on, row.closed_at, self._clock.now())
         caller = Caller(
             row.city_id,
             row.node_code,
@@ -170,7 +179,7 @@ class Callers:
             row = (await conn.execute(_KEY, {"hash": digest(token)})).one_or_none()
         if row is None:
             return None
-        lapse = lapse_of(row.revoked_at, row.closed_on, self._clock.now())
+        lapse = lapse_of(row.revoked_at, row.closed_on, row.closed_at, self._clock.now())
         caller = Caller(
             row.city_id, row.node_code, row.tier, frozenset(row.scopes), row.label, key_id=row.id, lapse=lapse
         )

@@ -17,6 +17,7 @@ from app.core.database import announce
 from app.core.errors import Problem
 from app.core.ids import new_id
 from app.nodes.models import Node
+from app.nodes.recorded import closing
 from app.nodes.scope import visible
 
 
@@ -63,7 +64,14 @@ async def refresh(conn: AsyncConnection, *, token: str, lives: Lives, hand_in: t
     """
     row = (
         await conn.execute(
-            select(Token.account_id, Token.sign_in_id, Token.expires_at, Account.disabled_at, Node.closed_on)
+            select(
+                Token.account_id,
+                Token.sign_in_id,
+                Token.expires_at,
+                Account.disabled_at,
+                Node.closed_on,
+                closing().label("closed_at"),
+            )
             .join(Account, Account.id == Token.account_id)
             .join(Node, Node.code == Account.node_code)
             .where(Token.token_hash == digest(token), Token.kind == "refresh")
@@ -72,7 +80,7 @@ async def refresh(conn: AsyncConnection, *, token: str, lives: Lives, hand_in: t
     ).one_or_none()
     if row is None or row.expires_at <= now:
         raise refused(problems.SIGN_IN_INVALID)
-    lapse = lapse_of(row.disabled_at, row.closed_on, now)
+    lapse = lapse_of(row.disabled_at, row.closed_on, row.closed_at, now)
     if lapse is not None and lapse.at + hand_in <= now:
         raise refused(problems.SIGN_IN_INVALID)
     used = await conn.execute(

@@ -1,7 +1,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, String
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database import Base, UtcDateTime
@@ -32,4 +32,5 @@ class Attachment(Base):
     __table_args__ = (
         ForeignKeyConstraint(["city_id", "report_id"], ["reports.city_id", "reports.id"]),
         CheckConstraint("state IN ('uploading', 'stored')", name="state"),
+        Index(None, "city_id", "state", "begun_at"),
     )

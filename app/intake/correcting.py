@@ -139,6 +139,8 @@ async def apply(
 
     decision = await _triage(conn, policy, one, place, now)
     reasons = [{"rule": r.rule, "text": r.text, "text_zh": r.text_zh} for r in decision.reasons]
+    # Why it is of its incident holds on: a correction moves nothing.
+    reasons += [reason for reason in row["reasons"] if reason["rule"].startswith("match.")]
     change = await _alert(conn, policy, tempo, incident, row, one, place, decision, reasons, now)
     after = {
         **row,

@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core import problems
-from app.core.clock import ZONE, day_of
+from app.core.clock import ZONE
 from app.core.database import Contention, insert_into
 from app.core.errors import Problem
 from app.feed.service import Event
@@ -16,7 +16,8 @@ from app.hazards.policy import Policy
 from app.hazards.triage import Situation, triage
 from app.intake.models import Quarantined
 from app.intake.submission import Submission
-from app.nodes.models import Node, NodeSpan
+from app.nodes import recorded
+from app.nodes.models import Node
 from app.reports.events import TOPIC
 
 Row = dict[str, Any]
@@ -127,16 +128,9 @@ def event(kind: str, row: Row) -> Event:
 
 
 async def _was_entitled(conn: AsyncConnection, one: Submission) -> bool:
-    """Whether the sender's office stood at the report's node, or above it, on the day it was written."""
-    day = day_of(one.submitted_at)
-    query = select(NodeSpan.parent_code).where(
-        NodeSpan.code == one.node,
-        NodeSpan.city_id == one.caller.city_id,
-        NodeSpan.since <= day,
-        or_(NodeSpan.until.is_(None), NodeSpan.until > day),
-    )
-    span = (await conn.execute(query)).one_or_none()
-    return span is not None and one.caller.node in (one.node, span.parent_code, one.caller.city_id)
+    """Whether the sender's office stood at the report's node, or above it, when it was written."""
+    city_id = one.caller.city_id
+    return one.caller.node in await recorded.offices(conn, city_id=city_id, code=one.node, at=one.submitted_at)
 
 
 async def _leave_room(conn: AsyncConnection, city_id: str, sign_in_id: UUID, most: int) -> None:

@@ -1,5 +1,6 @@
 import re
 from datetime import date, datetime
+from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -85,3 +86,19 @@ class NodeSuccession(Base):
         CheckConstraint("kind IN ('merge', 'split')", name="kind"),
         Index(None, "city_id", "on"),
     )
+
+
+class NodeChange(Base):
+    """When a change of the tree was recorded: until then nobody could know of it, from whatever day it holds."""
+
+    __tablename__ = "node_changes"
+
+    city_id: Mapped[str] = mapped_column(ForeignKey("cities.city_id"), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True, comment="UUIDv7: in order of time")
+    code: Mapped[str] = mapped_column(ForeignKey("nodes.code"))
+    kind: Mapped[str] = mapped_column(String(12), comment="created, renamed, moved, closed, merged, reopened")
+    old_parent: Mapped[str | None] = mapped_column(String(32), comment="what it stood under before")
+    on: Mapped[date] = mapped_column(comment="the day from which it holds")
+    at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was recorded")
+
+    __table_args__ = (Index(None, "code", "at"),)

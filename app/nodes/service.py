@@ -9,8 +9,9 @@ from app.core import problems
 from app.core.caller import Caller
 from app.core.database import announce, insert_into
 from app.core.errors import Problem
+from app.core.ids import new_id
 from app.nodes import spans
-from app.nodes.models import City, Node, NodeSpan
+from app.nodes.models import City, Node, NodeChange, NodeSpan
 from app.nodes.scope import visible
 from app.nodes.spans import Row
 
@@ -109,8 +110,25 @@ def changes_of(row: Row, changes: Row, on: date) -> list[TreeChange]:
 async def tell(
     conn: AsyncConnection, listeners: Iterable[TreeListener], changes: Iterable[TreeChange], *, now: datetime
 ) -> None:
-    """Let the listeners follow the changes, in the transaction that makes them; announced after the commit."""
-    listeners = tuple(listeners)
+    """Record the changes and let the listeners follow them, in the transaction that makes them.
+
+    They are announced after the commit.
+    """
+    listeners, changes = tuple(listeners), tuple(changes)
+    if changes:
+        recorded = [
+            {
+                "city_id": told.city_id,
+                "id": new_id(),
+                "code": told.code,
+                "kind": told.kind,
+                "old_parent": told.old_parent,
+                "on": told.on,
+                "at": now,
+            }
+            for told in changes
+        ]
+        await conn.execute(insert(NodeChange), recorded)
     for told in changes:
         announce(conn, told)
         for listener in listeners:

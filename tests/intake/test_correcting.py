@@ -64,6 +64,18 @@ async def test_a_correction_is_a_new_version_and_the_one_before_stays_readable(
     ]
 
 
+async def test_a_correction_keeps_why_the_report_is_of_its_incident(client: httpx.AsyncClient, as_: As) -> None:
+    me = as_(VILLAGE, "reporter")
+    await filed(client, as_)
+    stored = await filed(client, as_)
+    assert stored["reasons"][-1]["rule"] == "match.same_node"
+
+    worse = (await put(client, me, stored, 1, **URGENT)).json()
+
+    assert worse["reasons"][-1] == stored["reasons"][-1]
+    assert worse["level"] == "orange"
+
+
 async def test_a_stale_correction_is_shown_both_versions_and_stores_nothing(
     client: httpx.AsyncClient, as_: As, database: Database
 ) -> None:

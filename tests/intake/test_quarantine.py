@@ -168,7 +168,9 @@ async def test_of_a_closed_node_it_is_held_for_the_office_above(
         f"/v1/nodes/{VILLAGE}", json={"closed_on": today.date().isoformat()}, headers=as_(CITY, "admin")
     )
     assert closed.status_code == 200, closed.text
-    before, after = report(), report(submitted_at=today.isoformat())
+    # Closed from this morning, but nobody could know before it was recorded, at noon.
+    before = report(submitted_at=(today - timedelta(minutes=3)).isoformat())
+    after = report(submitted_at=today.isoformat())
 
     by_itself = await post(client, as_(VILLAGE, "reporter"), before)
     too_late = await post(client, as_(VILLAGE, "reporter"), after)
@@ -192,6 +194,11 @@ async def test_of_a_moved_village_its_old_towns_report_is_for_the_new_one(
     assert moved.status_code == 200, moved.text
     body = report(node=VILLAGE)
 
+    today = await post(
+        client, as_(TOWN, "desk"), report(node=VILLAGE, submitted_at=(clock.now() - timedelta(minutes=3)).isoformat())
+    )
+    assert (today.status_code, today.json()["reason"]) == (202, "node_moved")
+    await reject(client, as_(OTHER_TOWN, "desk"), today.json()["id"])
     answer = await post(client, as_(TOWN, "desk"), body)
     never = await post(client, as_(NEIGHBOUR, "reporter"), report(node=VILLAGE))
     fresh = await post(client, as_(TOWN, "desk"), report(node=VILLAGE, submitted_at=clock.now().isoformat()))

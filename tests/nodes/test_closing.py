@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from app.core.database import Database
-from tests.builders import CITY, NEIGHBOUR, OTHER_TOWN, TOWN, VILLAGE, report
+from tests.builders import CITY, NEIGHBOUR, NOON, OTHER_TOWN, TOWN, VILLAGE, report
 from tests.tables import counts
 
 pytestmark = pytest.mark.anyio
@@ -36,8 +36,10 @@ async def test_a_closed_node_takes_no_new_report_and_answers_an_old_one_again(
     before = await counts(database)
 
     again = await client.post("/v1/reports", json=body, headers=desk)
-    refused = await client.post("/v1/reports", json=report(node=VILLAGE), headers=desk)
-    batch = await client.post("/v1/reports/batch", json={"reports": [body, report(node=VILLAGE)]}, headers=desk)
+    now = NOON.isoformat()
+    refused = await client.post("/v1/reports", json=report(node=VILLAGE, submitted_at=now), headers=desk)
+    items = [body, report(node=VILLAGE, submitted_at=now)]
+    batch = await client.post("/v1/reports/batch", json={"reports": items}, headers=desk)
 
     assert (first.status_code, again.status_code) == (201, 200)
     assert again.json() == first.json()
@@ -66,7 +68,7 @@ async def test_the_sign_ins_of_a_node_end_with_it_at_once(client: httpx.AsyncCli
     answer = await client.get("/v1/me", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (401, "sign_in_invalid")
     # Only what was written before may still come; this was not.
-    answer = await client.post("/v1/reports", json=report(), headers=headers)
+    answer = await client.post("/v1/reports", json=report(submitted_at=NOON.isoformat()), headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (403, "sign_in_lapsed")
     neighbour = await client.get("/v1/me", headers=as_(NEIGHBOUR, "reporter"))
     assert neighbour.status_code == 200
