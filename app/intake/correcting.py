@@ -53,36 +53,31 @@ class Corrected:
 
 
 async def node_of(conn: AsyncConnection, *, caller: Caller, report_id: UUID) -> str:
-    """The node of a report that the caller may correct; a Problem (404) for any other.
-
-    One whose sign-in has lapsed may hand in a correction of what is held as well.
-    """
+    """The node of a report of the caller's city that is stored or held; a Problem (404) when there is none."""
     found = await reports.stored(conn, city_id=caller.city_id, report_id=report_id)
-    if found is not None:
-        node = found[0]["node_code"]
-    else:
-        held = await holding.known(conn, city_id=caller.city_id, held_id=report_id) if caller.lapse else None
-        if held is None or held["filed_by"] != caller.node:
-            raise Problem(problems.NOT_FOUND)
-        node = held["node_code"]
-    place = await _place(conn, node)
-    if caller.node not in place.path:
+    row = found[0] if found else await holding.known(conn, city_id=caller.city_id, held_id=report_id)
+    if row is None:
         raise Problem(problems.NOT_FOUND)
-    return place.code
+    node: str = row["node_code"]
+    return node
 
 
 async def correct(
-    database: Database, *, policy: Policy, submission: Submission, base_version: int, now: datetime
+    database: Database, *, policy: Policy, submission: Submission, node: str, base_version: int, now: datetime
 ) -> Corrected:
-    """Store the next version of a report that stands at `base_version`; the same one again changes nothing.
+    """Store the next version of a report of `node` that stands at `base_version`; the same again changes nothing.
 
-    A Problem (409) with both versions when another correction was first, (422) when it would change what a
+    Written in time by an office that may not send it any more, it is held; to any other office it is a Problem (404).
+    Also a Problem (409) with both versions when another correction was first, (422) when it would change what a
     correction cannot.
     """
     for _ in range(TRIES):
         try:
             async with database.writing() as conn:
-                if submission.caller.lapse is not None:
+                here = submission.caller.node in (await _place(conn, node)).path
+                if submission.node != node:
+                    raise _moves("node") if here else Problem(problems.NOT_FOUND)
+                if submission.caller.lapse is not None or not here:
                     return await _late(conn, policy, submission, base_version, now)
                 return await apply(
                     conn, policy=policy, one=submission, base_version=base_version, reader=submission.caller, now=now
@@ -104,10 +99,12 @@ async def _late(conn: AsyncConnection, policy: Policy, one: Submission, base_ver
         ):
             mine = row["filed_by"] == one.caller.node
             return Corrected("replayed", report_view(row, custody, with_account=mine))
-    held_id = holding.correction_id(one, base_version)
-    waiting = await holding.known(conn, city_id=city_id, held_id=held_id)
-    if waiting is None:
-        waiting, event = await holding.hold(conn, one, refused=None, policy=policy, now=now, base_version=base_version)
+    waiting = await holding.known(conn, city_id=city_id, held_id=holding.correction_id(one, base_version))
+    if waiting is None or waiting["filed_by"] != one.caller.node:
+        refused = None if one.caller.lapse else Problem(problems.NOT_FOUND)
+        waiting, event = await holding.hold(
+            conn, one, refused=refused, policy=policy, now=now, base_version=base_version
+        )
         await feed.append(conn, city_id=city_id, operations=[[event]], now=now)
     return Corrected("quarantined", receipt=quarantine_view(waiting))
 
@@ -132,7 +129,7 @@ async def apply(
     settled = await _settled(conn, row, one, base_version, reader)
     if settled is not None:
         return settled
-    _must_not_move(row, one, place)
+    _must_not_move(row, one)
     if drill is not None and drill.ended_at is not None:
         raise Problem(problems.DRILL_ENDED, pointer="/drill_id", drill=drill.id)
     tempo = policy.tempo(day_of(now)) / (drill.pace if drill else 1.0)
@@ -216,16 +213,15 @@ async def _settled(
     return Corrected("replayed", await reports.get(conn, caller=reader, report_id=one.id))
 
 
-def _must_not_move(row: reports.Row, one: Submission, place: Place) -> None:
-    if one.node != row["node_code"]:
-        raise Problem(problems.CORRECTION_MOVES, pointer="/node", field="node")
+def _must_not_move(row: reports.Row, one: Submission) -> None:
     if one.drill_id != row["drill_id"]:
-        raise Problem(problems.CORRECTION_MOVES, pointer="/drill_id", field="drill_id")
+        raise _moves("drill_id")
     if one.incident_id not in (None, row["incident_id"]):
-        raise Problem(problems.CORRECTION_MOVES, pointer="/incident_id", field="incident_id")
-    # What was released its desk has decided on.
-    if one.released_at is None and one.caller.node not in place.path:
-        raise Problem(problems.NOT_FOUND)
+        raise _moves("incident_id")
+
+
+def _moves(field: str) -> Problem:
+    return Problem(problems.CORRECTION_MOVES, pointer=f"/{field}", field=field)
 
 
 async def _triage(conn: AsyncConnection, policy: Policy, one: Submission, place: Place, now: datetime) -> Decision:

@@ -162,6 +162,7 @@ async def _correct(request: Request, caller: Caller, body: ReportIn, base_versio
         database,
         policy=request.app.state.policy,
         submission=_prepare(request, caller, body, node),
+        node=node,
         base_version=base_version,
         now=request.app.state.clock.now(),
     )

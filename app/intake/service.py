@@ -255,7 +255,7 @@ async def _late(
     if known is not None and (known.report or refused is None or refused.kind is not problems.NODE_UNKNOWN):
         return known, None
     waiting = await holding.known(conn, city_id=one.caller.city_id, held_id=one.id)
-    if waiting is not None and waiting["digest"] == one.digest:
+    if waiting is not None and waiting["digest"] == one.digest and waiting["filed_by"] == one.caller.node:
         return Result("quarantined", receipt=quarantine_view(waiting)), None
     if refused is not None and refused.kind in (problems.DRILL_UNKNOWN, problems.DRILL_ENDED):
         return Result("rejected", problem=refused), None

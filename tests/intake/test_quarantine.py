@@ -207,6 +207,14 @@ async def test_of_a_moved_village_its_old_towns_report_is_for_the_new_one(
     assert [response.json()["code"] for response in (never, fresh)] == ["node_unknown", "node_unknown"]
     assert [one["id"] for one in await held(client, as_(OTHER_TOWN, "desk"))] == [body["id"]]
     assert await held(client, as_(TOWN, "desk")) == []
+    path, match = f"/v1/reports/{body['id']}", {"If-Match": '"1"'}
+    details = body | {"summary": "【演练】详情"}
+    more = await client.put(path, json=details, headers=as_(TOWN, "desk") | match)
+    assert (more.status_code, more.json()["corrects"], more.json()["desk"]) == (202, body["id"], OTHER_TOWN)
+    for stranger in (NEIGHBOUR, FAR_VILLAGE):
+        for node in (VILLAGE, stranger):
+            headers = as_(stranger, "reporter") | match
+            assert (await client.put(path, json=details | {"node": node}, headers=headers)).status_code == 404
     assert (await release(client, as_(TOWN, "desk"), body["id"])).status_code == 404
     assert (await release(client, as_(OTHER_TOWN, "desk"), body["id"])).status_code == 200
 
