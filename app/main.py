@@ -50,6 +50,7 @@ from app.intake.writer import Writer
 from app.matters.routes import router as matters_router
 from app.nodes.models import City
 from app.nodes.routes import router as nodes_router
+from app.reports import service as reports
 from app.reports.routes import router as reports_router
 from app.rollcalls import engine as rollcalls_engine
 from app.rollcalls import service as rollcalls
@@ -101,7 +102,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
     state.sender = Sender(database, clock, private_targets=settings.delivery_private_targets)
     state.timers = _timers(state)
     state.wake_deliveries = next(timer for timer in state.timers if timer.name == "deliveries").wake
-    state.tree_listeners = [incidents.follow_tree, alerts.follow_tree]
+    state.tree_listeners = [incidents.follow_tree, alerts.follow_tree, reports.follow_tree]
     database.listeners += [state.heads.heard, state.callers.heard, partial(_wake, state.timers)]
 
     errors.install(app)

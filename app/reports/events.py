@@ -1,12 +1,28 @@
 from collections.abc import Mapping
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 from app.feed.service import Event
+from app.nodes.service import TreeChange
 
 TOPIC = "report"
 
 # After these a reader no longer has the report.
 TOMBSTONES = frozenset({"report.left_scope", "report.rejected", "report.withdrawn"})
+
+
+# What these offices may see has changed: to them it says, list again.
+SCOPE_CHANGED = "report.scope_changed"
+
+
+def scope_changed(change: TreeChange) -> Event | None:
+    """The log's event of a node that changed hands, with all its reports; None when nobody sees more or less."""
+    offices = sorted({one for one in (change.old_parent, change.new_parent) if one is not None} - {change.city_id})
+    if change.kind != "moved" or not offices:
+        return None
+    node_id = uuid5(NAMESPACE_OID, change.code)
+    body = {"id": str(node_id), "version": 0, "node": change.code, "offices": offices}
+    return Event(SCOPE_CHANGED, TOPIC, node_id, 0, change.code, body, also=tuple(offices))
 
 
 def event(kind: str, row: Mapping[str, Any], *, also: tuple[str, ...] = (), **what: Any) -> Event:

@@ -21,8 +21,9 @@ from app.feed.following import follow
 from app.feed.heads import Heads
 from app.nodes.models import Node
 from app.nodes.scope import visible
+from app.nodes.service import TreeChange
 from app.reports import custody
-from app.reports.events import TOMBSTONES, TOPIC
+from app.reports.events import SCOPE_CHANGED, TOMBSTONES, TOPIC, scope_changed
 from app.reports.models import Activity, Custody, Report
 from app.reports.views import ReportChange, ReportChanges, ReportView, report_view
 
@@ -221,6 +222,13 @@ async def list_reports(
     return await _views(conn, caller, rows), after
 
 
+async def follow_tree(conn: AsyncConnection, change: TreeChange, now: datetime) -> None:
+    """A tree listener: the offices that see more or less reports since are told to list them again."""
+    happened = scope_changed(change)
+    if happened is not None:
+        await feed.append(conn, city_id=change.city_id, operations=[[happened]], now=now)
+
+
 async def changes(
     database: Database,
     heads: Heads,
@@ -253,6 +261,7 @@ async def changes(
                 type=entry.type,
                 at=entry.at,
                 deleted=entry.type in TOMBSTONES,
+                list_again=entry.type == SCOPE_CHANGED and caller.node in entry.body["offices"],
                 report=entry.body,
             )
             for entry in found.entries

@@ -112,12 +112,17 @@ def report_view(row: Mapping[str, Any], custody: Sequence[Mapping[str, Any]], *,
 
 
 class ReportChange(BaseModel):
-    """One event: what became of a report. With `deleted` it is no longer the caller's: forget it."""
+    """One event: what became of a report.
+
+    With `deleted` it is no longer the caller's: forget it. With `list_again` a node came or went with all its reports:
+    list them again, and go on from the list's `cursor`.
+    """
 
     cursor: str
     type: str
     at: datetime
     deleted: bool = False
+    list_again: bool = False
     report: dict[str, Any] = Field(description="what it was then, and what happened: the office, the note, the time")
 
 
