@@ -20,7 +20,9 @@ from app.alerts import service as alerts
 from app.alerts.routes import polled as polled_alerts_router
 from app.alerts.routes import router as alerts_router
 from app.alerts.sightings import Sightings
+from app.attachments import pruning
 from app.attachments.routes import router as attachments_router
+from app.attachments.store import open_store
 from app.core import errors, operations
 from app.core.clock import Clock, SystemClock
 from app.core.database import Database, DatabaseAway
@@ -64,8 +66,9 @@ STOP_SECONDS = 6
 PRUNE_AFTER_START_SECONDS = 60
 # Timers that a commit may give something to do at once.
 FOLLOW_LOG = frozenset({"deliveries"})
-# Early signs are of hours and days, and looking for them costs what thousands of reports cost.
-DETECTION_SECONDS = 10.0
+# Early signs are of hours and days, and looking for them costs what thousands of reports cost; unfinished uploads are
+# forgotten after days.
+SECONDS_APART = {"detection": 10.0, "attachments": 3600.0}
 
 DESCRIPTION = """
 Three-tier incident reporting and early warning: villages and towns report what threatens life, health, homes or an
@@ -100,6 +103,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
     state.writer = Writer(database, policy, clock)
     state.sightings = Sightings(clock)
     state.sender = Sender(database, clock, private_targets=settings.delivery_private_targets)
+    state.attachments = open_store(settings)
     state.timers = _timers(state)
     state.wake_deliveries = next(timer for timer in state.timers if timer.name == "deliveries").wake
     state.tree_listeners = [incidents.follow_tree, alerts.follow_tree, reports.follow_tree]
@@ -144,6 +148,9 @@ def _timers(state: State) -> list[Timer]:
         "rollcalls": partial(rollcalls_engine.run_due, database, policy=policy, clock=clock),
         "sightings": partial(state.sightings.flush, database),
         "deliveries": state.sender.run_due,
+        "attachments": partial(
+            pruning.run_due, database, store=state.attachments, clock=clock, settings=state.settings
+        ),
     }
     seconds = state.settings.timers_poll_seconds
     return [
@@ -151,7 +158,7 @@ def _timers(state: State) -> list[Timer]:
             name,
             job,
             clock=clock,
-            poll_seconds=max(seconds, DETECTION_SECONDS) if name == "detection" else seconds,
+            poll_seconds=max(seconds, SECONDS_APART.get(name, 0)),
             follows_log=name in FOLLOW_LOG,
         )
         for name, job in jobs.items()

@@ -1,6 +1,7 @@
 """What may be stored of a photo or a recording: its pixels or its sound, made anew, and nothing else of it. Pure."""
 
 import io
+import re
 import struct
 import wave
 from dataclasses import dataclass
@@ -14,6 +15,12 @@ Image.MAX_IMAGE_PIXELS = None
 JPEG, PNG, WAV = "image/jpeg", "image/png", "audio/wav"
 JPEG_QUALITY = 85
 HEAD_BYTES = 12
+# Encoders write about ten.
+MOST_SCANS = 64
+
+# In what is drawn, FF stands before 00 or a restart.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 
 Sort = Literal["JPEG", "PNG", "WEBP", "WAV"]
 
@@ -75,6 +82,8 @@ def _picture(data: bytes, sort: Sort, limits: Limits) -> Remade:
     if sort == "WEBP":
         # Its decoder sets room aside as soon as it is opened.
         _check_pixels(*_webp_size(data), limits)
+    if sort == "JPEG" and _scans(data) > MOST_SCANS:
+        raise Unfit("broken")
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=[sort])
         _check_pixels(*image.size, limits)
@@ -85,8 +94,12 @@ def _picture(data: bytes, sort: Sort, limits: Limits) -> Remade:
         raise
     except Exception as error:  # decoders of damaged bytes fail in ways that no list has all of
         raise Unfit("broken") from error
+    sides = (limits.longest_side, limits.longest_side)
+    if image.mode in ("L", "RGB", "RGBA"):
+        # First, so that the steps after it copy little.
+        image.thumbnail(sides, Image.Resampling.LANCZOS)
     image = _flat(_upright(image))
-    image.thumbnail((limits.longest_side, limits.longest_side), Image.Resampling.LANCZOS)
+    image.thumbnail(sides, Image.Resampling.LANCZOS)
     # What an image object carries along (comments, profiles, text) is written by some encoders: a new one has none.
     fresh = Image.new(image.mode, image.size)
     fresh.paste(image)
@@ -101,6 +114,21 @@ def _picture(data: bytes, sort: Sort, limits: Limits) -> Remade:
 def _check_pixels(width: int, height: int, limits: Limits) -> None:
     if width * height > limits.pixels:
         raise Unfit("pixels")
+
+
+def _scans(data: bytes) -> int:
+    """In how many turns a JPEG is drawn. Each may cost a whole pass over the picture, however few bytes it has."""
+    found, at = 0, 2
+    while marker := _MARKER.search(data, at):
+        kind, at = marker[0][1], marker.end()
+        if kind == _END_OF_IMAGE:
+            break
+        found += kind == _START_OF_SCAN
+        if found > MOST_SCANS:
+            break
+        # Every segment says its length: what it holds, as a small picture of its own, is not looked at.
+        at += int.from_bytes(data[at : at + 2], "big")
+    return found
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

@@ -4,22 +4,27 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
 import structlog
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
+from sqlalchemy.engine import make_url
 
 from app.core import problems
-from app.core.database import Database
 from app.core.errors import Problem
 from app.core.settings import Settings
 
 log = structlog.get_logger()
 
-MOST_REMADE_AT_ONCE = 2
+# Whole files that a process holds at once; of these, one is made anew: a large photo needs hundreds of megabytes.
+MOST_HELD = 4
+
+# A phone waits for the answer: it is told soon that the store is away.
+PATIENCE = timedelta(seconds=20)
+RETRIES = 2
 
 
 class Store:
@@ -27,20 +32,25 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        # One large photo needs some hundred megabytes while it is made anew.
-        self.turns = asyncio.Semaphore(MOST_REMADE_AT_ONCE)
+        self.holding = asyncio.Semaphore(MOST_HELD)
+        self.making = asyncio.Lock()
 
     async def put(self, key: str, data: bytes) -> None:
         """Store all of it under this name, or nothing; durable when this returns."""
         with _reached():
             await self._objects.put_async(key, data)
             if isinstance(self._objects, LocalStore):
-                await asyncio.to_thread(_sync, Path(str(self._objects.prefix)), key)
+                # What another process has deleted meanwhile need not last.
+                with contextlib.suppress(FileNotFoundError):
+                    await asyncio.to_thread(_sync, Path(str(self._objects.prefix)), key)
 
-    async def get(self, key: str) -> bytes:
-        """What is stored under this name."""
+    async def get(self, key: str) -> bytes | None:
+        """What is stored under this name; None: nothing is."""
         with _reached():
-            found = await self._objects.get_async(key)
+            try:
+                found = await self._objects.get_async(key)
+            except FileNotFoundError:
+                return None
             return bytes(await found.bytes_async())
 
     async def names(self, prefix: str) -> list[tuple[str, datetime]]:
@@ -65,7 +75,7 @@ class Store:
     def _objects(self) -> ObjectStore:
         if self.url.startswith("file:"):
             return from_url(self.url, mkdir=True, automatic_cleanup=True)
-        return from_url(self.url)
+        return from_url(self.url, retry_config={"max_retries": RETRIES, "retry_timeout": PATIENCE})
 
 
 def open_store(settings: Settings) -> Store:
@@ -73,9 +83,9 @@ def open_store(settings: Settings) -> Store:
     if settings.attachments_url is not None:
         return Store(settings.attachments_url)
     beside = Path("data")
-    database = Database(settings.database_url)
-    if database.is_sqlite and database.url.database and database.url.database != ":memory:":
-        beside = Path(database.url.database).parent
+    database = make_url(settings.database_url)
+    if database.get_backend_name() == "sqlite" and database.database and database.database != ":memory:":
+        beside = Path(database.database).parent
     return Store((beside / "attachments").resolve().as_uri())
 
 

@@ -31,8 +31,7 @@ class Gateway:
 
     def __init__(self, app: ASGIApp, *, settings: Settings, monotonic: Callable[[], float] = time.perf_counter) -> None:
         self._app = app
-        self._limits = settings.body_limits
-        self._limit = settings.body_limit_bytes
+        self._limit_of = settings.body_limit
         self._monotonic = monotonic
         self._ids = itertools.count(1)
         self._prefix = secrets.token_hex(6)
@@ -79,7 +78,7 @@ class Gateway:
         metrics.IN_FLIGHT.inc()
         try:
             if length is not None or scope["method"] not in ("GET", "HEAD"):
-                limit = self._limits.get(scope["path"], self._limit)
+                limit = self._limit_of(scope["path"])
                 if length is not None and _is_over(length, limit):
                     await render(_too_large(limit), Request(scope))(scope, receive, answer)
                     return

@@ -292,7 +292,7 @@ DIGEST_MISSING = Kind(
 CONTENT_RANGE_WRONG = Kind(
     "content_range_wrong",
     400,
-    "Send Content-Range: bytes FIRST-LAST/SIZE with a body of just that length, at least {least} bytes unless it is the end.",
+    "Send Content-Range: bytes FIRST-LAST/SIZE with a body that long, at least {least} bytes unless it is the end.",
     "请给出 Content-Range: bytes FIRST-LAST/SIZE，正文长度须与之相符；除最后一段外每段至少 {least} 字节。",
 )
 OFFSET_WRONG = Kind(
@@ -343,9 +343,23 @@ RECORDING_TOO_LONG = Kind(
     "The recording is longer than {most} seconds. Cut it and send it in parts.",
     "录音超过 {most} 秒，请剪短后分段发送。",
 )
+ATTACHMENT_LAPSED = Kind(
+    "attachment_lapsed",
+    403,
+    "This sign-in has ended at {at}: it may add only to reports that it sent itself, written before.",
+    "该账号已于 {at} 失效：只能为其此前写成的报告补交附件。",
+)
 STORE_AWAY = Kind(
     "store_away",
     503,
     "The store of photos and recordings cannot be reached. Send it again shortly.",
     "附件存储暂不可用，请稍后重新发送。",
+)
+
+# Figures
+FIGURES_TOO_MANY = Kind(
+    "figures_too_many",
+    400,
+    "These are more than {incidents} incidents or {reports} reports. Ask for a shorter period, or one hazard.",
+    "事件超过 {incidents} 起或报告超过 {reports} 份，请缩短时段或指定灾种。",
 )

@@ -1,8 +1,11 @@
+import re
 from functools import cached_property
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_ATTACHMENT = re.compile(r"/v1/reports/[^/]+/attachments/[^/]+")
 
 
 class Settings(BaseSettings):
@@ -36,8 +39,9 @@ class Settings(BaseSettings):
     )
     attachments_url: str | None = Field(
         None,
-        description="Where photos and recordings are kept: file:///PATH or s3://BUCKET/PREFIX (with the AWS_ variables); "
-        "when unset, the directory attachments beside the SQLite database, else ./data/attachments.",
+        pattern=r"^(file:///|s3://)",
+        description="Where photos and recordings are kept: file:///PATH or s3://BUCKET/PREFIX (with the AWS_ "
+        "variables); when unset, the directory attachments beside the SQLite database, else ./data/attachments.",
     )
     attachment_limit_bytes: int = Field(10 * 1024 * 1024, ge=1024, description="Largest photo or recording, as sent.")
     attachments_per_report: int = Field(12, ge=0, le=100, description="Photos and recordings a report may have.")
@@ -60,3 +64,9 @@ class Settings(BaseSettings):
     def body_limits(self) -> dict[str, int]:
         """The paths that take more than `body_limit_bytes`."""
         return {"/v1/reports/batch": self.batch_limit_bytes, "/v1/nodes/import": self.import_limit_bytes}
+
+    def body_limit(self, path: str) -> int:
+        """How large the body of a request to this path may be."""
+        if _ATTACHMENT.fullmatch(path):
+            return self.attachment_limit_bytes
+        return self.body_limits.get(path, self.body_limit_bytes)

@@ -65,7 +65,9 @@ async def test_every_route_needs_a_sign_in_and_refuses_unknown_query_parameters(
                 assert unsigned.status_code == 401, (method, path)
                 assert unsigned.headers["www-authenticate"] == "Bearer"
             typo = await client.request(method, asked, params={"no_such": "1"}, headers=as_(CITY, "admin"))
-            assert (typo.status_code, typo.json()["code"]) == (400, "query_unknown"), (method, path)
+            assert typo.status_code == 400, (method, path)
+            # The answer to HEAD has no body.
+            assert method == "head" or typo.json()["code"] == "query_unknown", (method, path)
             checked += 1
     assert checked >= 25
 
