@@ -24,9 +24,11 @@ from app.evaluation import command as ledger_command
 from app.evaluation import differences, simulation
 from app.evaluation import ledger as ledger_of_warning
 from app.feed.service import new_epoch
+from app.field import command as field_command
 from app.hazards.policy import PolicyError, load_policy
 from app.incidents import service as incidents
 from app.nodes import command as nodes_command
+from app.reports import service as reports
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Beacon.")
 db = typer.Typer(no_args_is_help=True, help="The database: schema, backup, restore.")
@@ -36,6 +38,7 @@ keys = typer.Typer(no_args_is_help=True, help="Machines' sign-ins.")
 policy = typer.Typer(no_args_is_help=True, help="Levels, deadlines and rules as data.")
 for name, group in (("db", db), ("nodes", nodes), ("accounts", accounts), ("keys", keys), ("policy", policy)):
     app.add_typer(group, name=name)
+app.add_typer(field_command.field, name="field")
 
 Answer = TypeVar("Answer")
 ERR = Console(stderr=True)
@@ -179,7 +182,7 @@ def nodes_import(
                 dry_run=dry_run,
                 now=now,
                 console=ERR,
-                listeners=[incidents.follow_tree, alerts.follow_tree],
+                listeners=[incidents.follow_tree, alerts.follow_tree, reports.follow_tree],
             )
         )
     )

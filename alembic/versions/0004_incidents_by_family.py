@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0004"
 down_revision = "0003"
@@ -95,6 +96,16 @@ def upgrade() -> None:
             batch_op.f("ix_attachments_city_id_state_begun_at"), ["city_id", "state", "begun_at"], unique=False
         )
 
+    with op.batch_alter_table("incident_steps", schema=None) as batch_op:
+        batch_op.add_column(
+            sa.Column(
+                "kept",
+                sa.JSON().with_variant(JSONB(), "postgresql"),
+                nullable=True,
+                comment="of a merge: what undoes it exactly",
+            )
+        )
+
     with op.batch_alter_table("quarantine", schema=None) as batch_op:
         batch_op.add_column(
             sa.Column(
@@ -130,6 +141,9 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_quarantine_city_id_report_id"))
         batch_op.drop_column("base_version")
         batch_op.drop_column("report_id")
+
+    with op.batch_alter_table("incident_steps", schema=None) as batch_op:
+        batch_op.drop_column("kept")
 
     with op.batch_alter_table("attachments", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_attachments_city_id_state_begun_at"))

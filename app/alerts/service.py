@@ -28,6 +28,7 @@ TOPIC = "alert"
 
 COLUMNS = list(Alert.__table__.columns)
 _CHANGING = (
+    "hazard",
     "nodes",
     "version",
     "level",
@@ -150,45 +151,43 @@ async def timeline(conn: AsyncConnection, *, caller: Caller, alert_id: UUID) -> 
     return [raised_step(alert), *(step_view(row._asdict()) for row in rows)]
 
 
-async def change_scope(
-    conn: AsyncConnection, *, city_id: str, node_code: str, old_parent: str, new_parent: str, now: datetime
-) -> None:
-    """A node moved: its old parent is told that the node's active alerts left its scope, the new one that they came."""
+async def follow_tree(conn: AsyncConnection, changes: Sequence[TreeChange], now: datetime) -> None:
+    """A tree listener: the log tells that a node moved, and that its active alerts change hands with it."""
+    moved = [
+        (change, change.old_parent, change.new_parent)
+        for change in changes
+        if change.kind == "moved" and change.old_parent is not None and change.new_parent is not None
+    ]
+    if not moved:
+        return
+    city_id = moved[0][0].city_id
+    # Locked before the log is: as everybody does who acts on an alert.
     rows = (
         await conn.execute(
             select(*COLUMNS)
-            .where(Alert.city_id == city_id, Alert.node_code == node_code, Alert.state != "closed")
+            .where(
+                Alert.city_id == city_id,
+                Alert.node_code.in_(sorted(change.code for change, _, _ in moved)),
+                Alert.state != "closed",
+            )
             .order_by(Alert.id)
             .with_for_update()
         )
     ).all()
-    operations = [
-        [
-            event("alert.left_scope", row._asdict(), node_code=old_parent),
-            event("alert.entered_scope", row._asdict(), node_code=new_parent),
+    operations = []
+    for change, old_parent, new_parent in moved:
+        body = {"code": change.code, "old_parent": old_parent, "new_parent": new_parent}
+        # Also where no active alert is concerned: what the two offices see has changed, and with it every ETag.
+        operations.append([Event("node.moved", "node", uuid5(NAMESPACE_OID, change.code), 1, change.code, body)])
+        operations += [
+            [
+                event("alert.left_scope", row._asdict(), node_code=old_parent),
+                event("alert.entered_scope", row._asdict(), node_code=new_parent),
+            ]
+            for row in rows
+            if row.node_code == change.code
         ]
-        for row in rows
-    ]
-    if operations:
-        await feed.append(conn, city_id=city_id, operations=operations, now=now)
-
-
-async def follow_tree(conn: AsyncConnection, change: TreeChange, now: datetime) -> None:
-    """A tree listener: the log tells that a node moved, and that its alerts change hands with it."""
-    if change.kind != "moved" or change.old_parent is None or change.new_parent is None:
-        return
-    body = {"code": change.code, "old_parent": change.old_parent, "new_parent": change.new_parent}
-    # Also where no active alert is concerned: what the two offices see has changed, and with it every ETag.
-    happened = Event("node.moved", "node", uuid5(NAMESPACE_OID, change.code), 1, change.code, body)
-    await feed.append(conn, city_id=change.city_id, operations=[[happened]], now=now)
-    await change_scope(
-        conn,
-        city_id=change.city_id,
-        node_code=change.code,
-        old_parent=change.old_parent,
-        new_parent=change.new_parent,
-        now=now,
-    )
+    await feed.append(conn, city_id=city_id, operations=operations, now=now)
 
 
 def readable(caller: Caller) -> ColumnElement[bool]:

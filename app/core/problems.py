@@ -203,6 +203,12 @@ CORRECTION_MOVES = Kind(
     "A correction cannot change {field}. Leave it as it is; incidents are merged and split by a desk.",
     "更正不能改变 {field}，请保持原值；事件的合并与拆分由值班处办理。",
 )
+STORED_MEANWHILE = Kind(
+    "stored_meanwhile",
+    409,
+    "It came another way meanwhile and is stored. Release it; what is wrong in it is corrected.",
+    "该报告已经由其他途径入库，请予放行；如有错误请更正。",
+)
 REPORT_FIRST = Kind(
     "report_first",
     409,
@@ -363,3 +369,72 @@ FIGURES_TOO_MANY = Kind(
     "These are more than {incidents} incidents or {reports} reports. Ask for a shorter period, or one hazard.",
     "事件超过 {incidents} 起或报告超过 {reports} 份，请缩短时段或指定灾种。",
 )
+
+# Matters
+INCIDENT_SELF = Kind(
+    "incident_self",
+    422,
+    "An incident cannot be merged into itself. Name another one.",
+    "事件不能并入自身，请指定另一事件。",
+)
+INCIDENT_MERGED = Kind(
+    "incident_merged",
+    409,
+    "{incident} is part of {into}. Act on that one, or split this one from it first.",
+    "{incident} 已并入 {into}，请对后者操作，或先将其拆分。",
+)
+INCIDENT_MIXED = Kind(
+    "incident_mixed",
+    422,
+    "What is real and a drill, or two drills, cannot be one incident. Name another one.",
+    "实际事件与演练、不同演练之间不能合并，请指定另一事件。",
+)
+INCIDENT_ENDED = Kind(
+    "incident_ended",
+    409,
+    "{incident} has ended: {outcome}. Reopen it first.",
+    "{incident} 已办结：{outcome}，请先重新打开。",
+)
+INCIDENT_BEYOND = Kind(
+    "incident_beyond",
+    403,
+    "{node} is part of it and lies outside your subtree. Ask the office above.",
+    "该事件涉及辖区外的 {node}，请由上级办理。",
+)
+DESK_ABOVE = Kind(
+    "desk_above",
+    403,
+    "A town's or the city's desk does this. Ask the office above.",
+    "此操作由乡镇或市级值班室办理，请联系上级。",
+)
+ALIAS_UNKNOWN = Kind(
+    "alias_unknown",
+    422,
+    "{alias} is no part of this incident. GET it for its aliases.",
+    "{alias} 未并入该事件，请查看其 aliases。",
+)
+REPORTS_ELSEWHERE = Kind(
+    "reports_elsewhere",
+    422,
+    "{count} of these reports are not of this incident, {report} for one. Name its own only.",
+    "有 {count} 份报告不属于该事件（如 {report}），请仅指定其自身的报告。",
+)
+NOTHING_LEFT = Kind(
+    "nothing_left",
+    422,
+    "Then the incident had no report left. Leave at least one with it.",
+    "该事件将不剩任何报告，请至少保留一份。",
+)
+ALIAS_EMPTY = Kind(
+    "alias_empty",
+    409,
+    "None of the reports that {alias} brought is here any more. Split reports by their ids.",
+    "{alias} 带来的报告已全部移出，请按报告编号拆分。",
+)
+ALERT_OPEN = Kind(
+    "alert_open",
+    409,
+    "Its alert {alert} is open. Close that one first.",
+    "其警报 {alert} 尚未关闭，请先关闭警报。",
+)
+DUE_PAST = Kind("due_past", 422, "due_at has passed. Choose a later time.", "due_at 已过，请选择更晚的时间。")

@@ -1,4 +1,5 @@
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, String, Text
@@ -65,6 +66,7 @@ class IncidentStep(Base):
     other_id: Mapped[UUID | None] = mapped_column(comment="the other incident of a merge or split")
     text: Mapped[str] = mapped_column(Text)
     text_zh: Mapped[str] = mapped_column(Text)
+    kept: Mapped[dict[str, Any] | None] = mapped_column(Json, comment="of a merge: what undoes it exactly")
 
     __table_args__ = (
         ForeignKeyConstraint(["city_id", "incident_id"], ["incidents.city_id", "incidents.id"]),

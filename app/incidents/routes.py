@@ -8,7 +8,7 @@ from app.core.database import Reading
 from app.core.paging import Cursor, Limit, Page
 from app.drills.scope import DrillId
 from app.incidents import service
-from app.incidents.views import IncidentView
+from app.incidents.views import IncidentStepView, IncidentView
 
 router = APIRouter(prefix="/v1/incidents", tags=["incidents"])
 
@@ -21,18 +21,28 @@ async def list_incidents(
     conn: Reading,
     state: Literal["open", "closed"] | None = None,
     hazard: Annotated[str | None, Query(pattern=r"^[a-z._]{1,40}$")] = None,
+    aliases: Annotated[bool, Query(description="Also those that were merged into others.")] = False,
     drill: DrillId = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[IncidentView]:
     """Incidents of the caller's subtree, the last opened first."""
     items, after = await service.list_incidents(
-        conn, caller=caller, state=state, hazard=hazard, drill_id=drill, limit=limit, cursor=cursor
+        conn, caller=caller, state=state, hazard=hazard, aliases=aliases, drill_id=drill, limit=limit, cursor=cursor
     )
     return Page(items=items, next=after)
 
 
 @router.get("/{incident_id}")
 async def get_incident(caller: Reader, conn: Reading, incident_id: UUID) -> IncidentView:
-    """One incident."""
+    """One incident; one that was merged names the incident that has its reports now."""
     return await service.get(conn, caller=caller, incident_id=incident_id)
+
+
+@router.get("/{incident_id}/timeline")
+async def get_timeline(
+    caller: Reader, conn: Reading, incident_id: UUID, limit: Limit = 100, cursor: Cursor = None
+) -> Page[IncidentStepView]:
+    """What offices did with the incident, the first step first: merged, split, assigned, ended."""
+    items, after = await service.timeline(conn, caller=caller, incident_id=incident_id, limit=limit, cursor=cursor)
+    return Page(items=items, next=after)

@@ -1,11 +1,13 @@
+from collections import defaultdict, namedtuple
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Uuid, and_, bindparam, exists, or_, select, tuple_, union_all, update
+from sqlalchemy import Uuid, and_, bindparam, exists, func, or_, select, tuple_, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import aliased
 
 from app.core import paging, problems
 from app.core.caller import Caller
@@ -17,8 +19,8 @@ from app.drills.service import DrillRow
 from app.feed.service import Event
 from app.hazards.cap import Level
 from app.incidents.matching import Seen, here_key, near_keys
-from app.incidents.models import Incident
-from app.incidents.views import IncidentView, incident_view
+from app.incidents.models import Incident, IncidentStep
+from app.incidents.views import IncidentStepView, IncidentView, incident_view, step_view
 from app.nodes.lookup import Place
 from app.nodes.scope import visible
 from app.nodes.service import TreeChange
@@ -26,8 +28,18 @@ from app.reports.models import Report
 
 Row = Mapping[str, Any]
 
-_COLUMNS = list(Incident.__table__.columns)
-_CHANGING = ("nodes", "version", "state", "level", "headline", "reports", "last_observed_at")
+# As a row of `incidents`, where one row of an answer holds two of them.
+Known = cast(Any, namedtuple)("Known", [column.name for column in Incident.__table__.columns])
+
+COLUMNS = list(Incident.__table__.columns)
+_Whole = aliased(Incident)
+_WHOLE = [getattr(_Whole, column.name).label(f"whole_{column.name}") for column in COLUMNS]
+_PLACE = ("node_code", "town_code", "hazard", "lat", "lon", "here", "near")
+_CHANGING = (
+    *("nodes", "version", "state", "level", "headline", "reports", "last_observed_at"),
+    # What a correction may change while it is its only report's.
+    *("hazard", "lat", "lon", "here", "near"),
+)
 
 
 async def candidates(
@@ -41,7 +53,8 @@ async def candidates(
 ) -> dict[UUID, Any]:
     """By id: the open incidents that any of `seen` may belong to, and those that were `named`, open or not.
 
-    Real ones, or one drill's.
+    Real ones, or one drill's. An incident that was merged stands for the one that it is part of: under its own id there
+    is that one's row, with the place and hazard of the alias, so that what the alias was found by finds it still.
     """
     near = {
         key
@@ -49,7 +62,7 @@ async def candidates(
         if one.lat is not None and one.lon is not None
         for key in near_keys(one.hazard, one.lat, one.lon)
     }
-    found = await conn.execute(
+    rows = await conn.execute(
         _candidates(conn.dialect.name, bool(near), bool(named), drill_id is not None),
         {
             "city_id": city_id,
@@ -60,7 +73,15 @@ async def candidates(
             **({"drill_id": drill_id} if drill_id else {}),
         },
     )
-    return {row.id: row for row in found}
+    found: dict[UUID, Any] = {}
+    for row in rows:
+        one, whole = Known(*row[: len(COLUMNS)]), Known(*row[len(COLUMNS) :])
+        if one.merged_into is None:
+            found[one.id] = one
+        elif whole.id is not None:
+            found[whole.id] = whole
+            found[one.id] = whole._replace(**{name: getattr(one, name) for name in _PLACE})
+    return found
 
 
 @cache
@@ -69,18 +90,30 @@ def _candidates(dialect: str, with_near: bool, with_named: bool, of_drill: bool)
         Incident.city_id == bindparam("city_id"),
         Incident.drill_id == bindparam("drill_id", type_=Uuid) if of_drill else Incident.drill_id.is_(None),
     )
-    recent = and_(
-        same,
-        Incident.state == "open",
-        Incident.last_observed_at >= bindparam("since"),
+    since: Any = bindparam("since")
+    recent = or_(
+        and_(Incident.state == "open", Incident.last_observed_at >= since),
+        # Old aliases are many: only those of an incident that is alive.
+        and_(Incident.merged_into.is_not(None), _Whole.state == "open", _Whole.last_observed_at >= since),
     )
-    parts = [select(*_COLUMNS).where(recent, among(dialect, Incident.here, "here"))]
+    whole = and_(_Whole.city_id == Incident.city_id, _Whole.id == Incident.merged_into)
+    base = select(*COLUMNS, *_WHOLE).join(_Whole, whole, isouter=True).where(same)
+    parts = [base.where(recent, among(dialect, Incident.here, "here"))]
     if with_near:
-        parts.append(select(*_COLUMNS).where(recent, among(dialect, Incident.near, "near")))
+        parts.append(base.where(recent, among(dialect, Incident.near, "near")))
     if with_named:
-        named = among(dialect, Incident.id, "named")
-        parts.append(select(*_COLUMNS).where(same, named))
+        parts.append(base.where(among(dialect, Incident.id, "named")))
     return parts[0] if len(parts) == 1 else union_all(*parts)
+
+
+async def resolve(conn: AsyncConnection, *, city_id: str, ids: Collection[UUID]) -> dict[UUID, UUID]:
+    """Of each of these incidents: the one that has its reports now; itself where it was not merged."""
+    rows = await conn.execute(
+        select(Incident.id, func.coalesce(Incident.merged_into, Incident.id)).where(
+            Incident.city_id == city_id, Incident.id.in_(list(ids))
+        )
+    )
+    return {incident_id: whole for incident_id, whole in rows}
 
 
 async def parties(
@@ -109,7 +142,7 @@ async def store(conn: AsyncConnection, rows: Sequence[Row]) -> None:
 
 async def locked(conn: AsyncConnection, *, city_id: str, incident_id: UUID) -> Row:
     """A known incident's row, until the transaction ends nobody else's to change."""
-    query = select(*_COLUMNS).where(Incident.city_id == city_id, Incident.id == incident_id).with_for_update()
+    query = select(*COLUMNS).where(Incident.city_id == city_id, Incident.id == incident_id).with_for_update()
     return (await conn.execute(query)).one()._asdict()
 
 
@@ -127,9 +160,10 @@ async def find_or_open(
     """The node's open incident of this origin and hazard, or a new one without reports; and whether it is new."""
     drill_id = drill.id if drill else None
     here = here_key(hazard, place.code)
-    query = select(*_COLUMNS).where(
+    query = select(*COLUMNS).where(
         Incident.city_id == place.city_id,
         Incident.here == here,
+        Incident.hazard == hazard,
         Incident.state == "open",
         Incident.origin == origin,
         of_drill(Incident, drill_id),
@@ -170,9 +204,11 @@ def opened(row: Row) -> Event:
     )
 
 
-async def follow_tree(conn: AsyncConnection, change: TreeChange, now: datetime) -> None:
+async def follow_tree(conn: AsyncConnection, changes: Sequence[TreeChange], now: datetime) -> None:
     """A tree listener: a moved node's open incidents go with it to its new town."""
-    if change.kind == "moved":
+    for change in changes:
+        if change.kind != "moved":
+            continue
         await conn.execute(
             update(Incident)
             .where(Incident.city_id == change.city_id, Incident.node_code == change.code, Incident.state == "open")
@@ -181,20 +217,47 @@ async def follow_tree(conn: AsyncConnection, change: TreeChange, now: datetime) 
         )
 
 
-def _readable(caller: Caller) -> Any:
-    """An incident is seen where it began, and wherever one of its reports came from."""
+def readable(caller: Caller) -> Any:
+    """The query for the incidents that a caller may see.
+
+    One is seen where it began, wherever one of its reports came from, and by the office that leads. What was merged is
+    seen as well wherever a report came from of the incident that it is part of.
+    """
     told = exists().where(
-        Report.city_id == Incident.city_id, Report.incident_id == Incident.id, visible(caller, Report)
+        Report.city_id == Incident.city_id,
+        Report.incident_id == func.coalesce(Incident.merged_into, Incident.id),
+        visible(caller, Report),
     )
-    return select(*_COLUMNS).where(Incident.city_id == caller.city_id, or_(visible(caller, Incident), told))
+    leads = Incident.assigned_to == caller.node
+    return select(*COLUMNS).where(Incident.city_id == caller.city_id, or_(visible(caller, Incident), leads, told))
+
+
+async def find(conn: AsyncConnection, *, caller: Caller, incident_id: UUID) -> Row:
+    """The row of an incident the caller may see; a Problem (404) otherwise."""
+    row = (await conn.execute(readable(caller).where(Incident.id == incident_id))).one_or_none()
+    if row is None:
+        raise Problem(problems.NOT_FOUND)
+    found: Row = row._asdict()
+    return found
 
 
 async def get(conn: AsyncConnection, *, caller: Caller, incident_id: UUID) -> IncidentView:
-    """One incident the caller may see; a Problem (404) otherwise."""
-    row = (await conn.execute(_readable(caller).where(Incident.id == incident_id))).one_or_none()
-    if row is None:
-        raise Problem(problems.NOT_FOUND)
-    return incident_view(row._asdict())
+    """One incident the caller may see, with its aliases; a Problem (404) otherwise."""
+    row = await find(conn, caller=caller, incident_id=incident_id)
+    return incident_view(row, (await aliases_of(conn, city_id=caller.city_id, ids=[incident_id]))[incident_id])
+
+
+async def aliases_of(conn: AsyncConnection, *, city_id: str, ids: Collection[UUID]) -> dict[UUID, list[UUID]]:
+    """By incident: those that were merged into it, the first opened first."""
+    rows = await conn.execute(
+        select(Incident.merged_into, Incident.id)
+        .where(Incident.city_id == city_id, Incident.merged_into.in_(list(ids)))
+        .order_by(Incident.opened_at, Incident.id)
+    )
+    found: dict[UUID, list[UUID]] = defaultdict(list)
+    for whole, alias in rows:
+        found[cast(UUID, whole)].append(alias)
+    return found
 
 
 async def list_incidents(
@@ -203,12 +266,18 @@ async def list_incidents(
     caller: Caller,
     state: str | None,
     hazard: str | None,
+    aliases: bool,
     drill_id: UUID | None,
     limit: int,
     cursor: str | None,
 ) -> tuple[list[IncidentView], str | None]:
-    """Incidents the caller may see, the last opened first, and the cursor of the next page; real, or one drill's."""
-    query = _readable(caller).where(of_drill(Incident, drill_id))
+    """Incidents the caller may see, the last opened first, and the cursor of the next page; real, or one drill's.
+
+    With `aliases` also those that were merged into others.
+    """
+    query = readable(caller).where(of_drill(Incident, drill_id))
+    if not aliases:
+        query = query.where(Incident.merged_into.is_(None))
     if state is not None:
         query = query.where(Incident.state == state)
     if hazard is not None:
@@ -220,4 +289,23 @@ async def list_incidents(
     if len(rows) > limit:
         rows = rows[:limit]
         after = paging.encode_moment("incidents", rows[-1].opened_at, rows[-1].id)
-    return [incident_view(row._asdict()) for row in rows], after
+    parts = await aliases_of(conn, city_id=caller.city_id, ids=[row.id for row in rows])
+    return [incident_view(row._asdict(), parts[row.id]) for row in rows], after
+
+
+async def timeline(
+    conn: AsyncConnection, *, caller: Caller, incident_id: UUID, limit: int, cursor: str | None
+) -> tuple[list[IncidentStepView], str | None]:
+    """What was done with an incident, the first step first, and the cursor of the next page; a Problem (404)."""
+    await find(conn, caller=caller, incident_id=incident_id)
+    query = select(*IncidentStep.__table__.columns).where(
+        IncidentStep.city_id == caller.city_id, IncidentStep.incident_id == incident_id
+    )
+    if cursor is not None:
+        query = query.where(tuple_(IncidentStep.at, IncidentStep.id) > paging.decode_moment("steps", cursor))
+    rows = (await conn.execute(query.order_by(IncidentStep.at, IncidentStep.id).limit(limit + 1))).all()
+    after = None
+    if len(rows) > limit:
+        rows = rows[:limit]
+        after = paging.encode_moment("steps", rows[-1].at, rows[-1].id)
+    return [step_view(row._asdict()) for row in rows], after

@@ -1,9 +1,56 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, Field
+
+
+class Outcome(StrEnum):
+    """How a matter ends."""
+
+    RESOLVED = "resolved"
+    NO_ACTION = "no_action"
+    REFERRED = "referred"
+    LONG_TERM = "long_term"
+    FALSE_ALARM = "false_alarm"
+
+    @property
+    def en(self) -> str:
+        """In English."""
+        return _OUTCOMES[self][0]
+
+    @property
+    def zh(self) -> str:
+        """In Chinese."""
+        return _OUTCOMES[self][1]
+
+
+_OUTCOMES = {
+    Outcome.RESOLVED: ("resolved", "已处置完毕"),
+    Outcome.NO_ACTION: ("no action needed", "无需处置"),
+    Outcome.REFERRED: ("referred to another agency", "已移交其他部门"),
+    Outcome.LONG_TERM: ("taken into long-term works", "转入长期治理"),
+    Outcome.FALSE_ALARM: ("false alarm", "误报"),
+}
+
+
+class Assigned(BaseModel):
+    """The office that leads."""
+
+    node: str
+    due_at: datetime | None = Field(description="to be settled by")
+
+
+class Ended(BaseModel):
+    """How the matter ended."""
+
+    outcome: Outcome
+    text: str
+    called: str
+    called_zh: str
+    at: datetime
 
 
 class IncidentView(BaseModel):
@@ -21,9 +68,26 @@ class IncidentView(BaseModel):
     last_observed_at: datetime
     origin: str = Field(description="reports, or silence: nobody reported it")
     drill_id: UUID | None = Field(description="the drill it belongs to; none: it is real")
+    merged_into: UUID | None = Field(None, description="it is an alias of that incident, which has its reports")
+    aliases: list[UUID] = Field(default_factory=list, description="incidents that were merged into this one")
+    assigned: Assigned | None = None
+    ended: Ended | None = Field(None, description="the outcome, while the matter is closed")
 
 
-def incident_view(row: Mapping[str, Any]) -> IncidentView:
+class IncidentStepView(BaseModel):
+    """One step in the incident's life."""
+
+    id: UUID
+    at: datetime
+    type: str
+    node: str | None = Field(description="the office that acted; none: a rule did")
+    tier: str | None
+    other: UUID | None = Field(description="the other incident of a merge or split")
+    text: str
+    text_zh: str
+
+
+def incident_view(row: Mapping[str, Any], aliases: Sequence[UUID] = ()) -> IncidentView:
     """A row of `incidents` as the wire shows it."""
     return IncidentView(
         id=row["id"],
@@ -38,4 +102,42 @@ def incident_view(row: Mapping[str, Any]) -> IncidentView:
         last_observed_at=row["last_observed_at"],
         origin=row["origin"],
         drill_id=row["drill_id"],
+        merged_into=row["merged_into"],
+        aliases=list(aliases),
+        assigned=_assigned(row),
+        ended=_ended(row),
+    )
+
+
+def is_ended(row: Mapping[str, Any]) -> bool:
+    """Whether the matter has its outcome. A report that joined it since has opened it again."""
+    return row["state"] == "closed" and row["outcome"] is not None
+
+
+def step_view(row: Mapping[str, Any]) -> IncidentStepView:
+    """A row of `incident_steps` as the wire shows it."""
+    return IncidentStepView(
+        id=row["id"],
+        at=row["at"],
+        type=row["type"],
+        node=row["node_code"],
+        tier=row["tier"],
+        other=row["other_id"],
+        text=row["text"],
+        text_zh=row["text_zh"],
+    )
+
+
+def _assigned(row: Mapping[str, Any]) -> Assigned | None:
+    if row["assigned_to"] is None:
+        return None
+    return Assigned(node=row["assigned_to"], due_at=row["assigned_due_at"])
+
+
+def _ended(row: Mapping[str, Any]) -> Ended | None:
+    if not is_ended(row):
+        return None
+    outcome = Outcome(row["outcome"])
+    return Ended(
+        outcome=outcome, text=row["outcome_text"], called=outcome.en, called_zh=outcome.zh, at=row["outcome_at"]
     )

@@ -1,10 +1,11 @@
 """What a desk does with reports that are held: read, release, reject."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import Account
@@ -17,7 +18,7 @@ from app.feed import service as feed
 from app.hazards.cap import Certainty, Severity, Urgency
 from app.hazards.catalogue import HAZARDS
 from app.hazards.policy import Policy
-from app.intake import correcting, holding
+from app.intake import applying, holding
 from app.intake.models import Quarantined
 from app.intake.service import AlreadyStored, accept, settle
 from app.intake.submission import Submission
@@ -77,6 +78,9 @@ async def reject(conn: AsyncConnection, *, caller: Caller, report_id: UUID, note
     if row["state"] == "held":
         row = await _decide(conn, row, caller, "rejected", note, now)
         await feed.append(conn, city_id=row["city_id"], operations=[[holding.event("report.rejected", row)]], now=now)
+        # Looked up while the log is held: whoever stores it another way tells of it before this, or after.
+        if await reports.stored(conn, city_id=row["city_id"], report_id=row["id"]) is not None:
+            raise Problem(problems.STORED_MEANWHILE)
     return quarantine_view(row)
 
 
@@ -88,7 +92,8 @@ async def _release(
         raise await _decided(conn, row)
     submission = await _submission(conn, row, now)
     if row["report_id"] is None:
-        report = await _store(conn, policy, submission, now)
+        await _store(conn, policy, submission, now)
+        report = await reports.get(conn, caller=caller, report_id=submission.id)
     else:
         report = await _correct(conn, policy, submission, row, caller, now)
     if row["state"] == "held":
@@ -97,13 +102,15 @@ async def _release(
     return report
 
 
-async def _store(conn: AsyncConnection, policy: Policy, submission: Submission, now: datetime) -> ReportView:
+async def _store(conn: AsyncConnection, policy: Policy, submission: Submission, now: datetime) -> None:
     result = await settle(conn, submission)
     if result is None:
         (result,) = await accept(conn, policy=policy, submissions=[submission], now=now)
-    if result.report is None:
-        raise result.problem or Problem(problems.ID_CONFLICT)
-    return result.report
+    if result.problem is not None and result.problem.kind is problems.INCIDENT_UNKNOWN:
+        # It named an incident that is not its office's to see: then where it belongs is decided as of any other.
+        (result,) = await accept(conn, policy=policy, submissions=[replace(submission, incident_id=None)], now=now)
+    if result.problem is not None:
+        raise result.problem
 
 
 async def _correct(
@@ -111,7 +118,7 @@ async def _correct(
 ) -> ReportView:
     if await reports.stored(conn, city_id=row["city_id"], report_id=row["report_id"]) is None:
         raise Problem(problems.REPORT_FIRST)
-    done = await correcting.apply(
+    done = await applying.apply(
         conn, policy=policy, one=submission, base_version=row["base_version"], reader=caller, now=now
     )
     assert done.report is not None
@@ -120,6 +127,9 @@ async def _correct(
 
 async def _locked(conn: AsyncConnection, caller: Caller, report_id: UUID) -> holding.Row:
     mine = visible(caller, Quarantined, Quarantined.desk_code)
+    if caller.tier != "village":
+        # The node may have come under another office while it was held.
+        mine = or_(mine, and_(visible(caller, Quarantined), Quarantined.node_code != caller.node))
     return await _one(conn, select(*holding.COLUMNS).where(mine).with_for_update(), report_id)
 
 

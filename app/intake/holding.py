@@ -11,6 +11,7 @@ from app.core import problems
 from app.core.clock import ZONE
 from app.core.database import Contention, insert_into
 from app.core.errors import Problem
+from app.drills.scope import of_drill
 from app.feed.service import Event
 from app.hazards.policy import Policy
 from app.hazards.triage import Situation, triage
@@ -45,13 +46,13 @@ async def hold(
     policy: Policy,
     now: datetime,
     base_version: int | None = None,
-) -> tuple[Row, Event]:
+) -> tuple[Row, Event | None]:
     """Hold a report that its sender may not send any more, but might when it was written; its row and its event.
 
-    With `base_version` it is a correction of that version.
+    With `base_version` it is a correction of that version. Held already, it has no event.
 
-    A Problem when it might not even then (`refused`, or 403), when it is too old, or when too many are held of this
-    sign-in (409). Raises Contention when another writer held it a moment ago.
+    A Problem when it might not even then (`refused`, or 403), when it is too old, when another report has its id or
+    too many are held of this sign-in (409).
     """
     lapse = one.caller.lapse
     lapsed = problems.SIGN_IN_LAPSED
@@ -61,7 +62,11 @@ async def hold(
         raise refused or Problem(lapsed, at=_clock(lapse.at if lapse else now), days=policy.quarantine.days)
     sign_in_id = one.caller.account_id or one.caller.key_id
     assert sign_in_id is not None
-    await _leave_room(conn, one.caller.city_id, sign_in_id, policy.quarantine.most_held)
+    held_id = one.id if base_version is None else correction_id(one, base_version)
+    waiting = await known(conn, city_id=one.caller.city_id, held_id=held_id)
+    if waiting is not None:
+        return _same(waiting, one), None
+    await _leave_room(conn, one, sign_in_id, policy.quarantine.most_held)
     node = await _node(conn, one.node)
     reason, text, text_zh = _reason(one, node)
     desk = await _desk(conn, node)
@@ -79,7 +84,7 @@ async def hold(
     ).level
     row: Row = {
         "city_id": one.caller.city_id,
-        "id": one.id if base_version is None else correction_id(one, base_version),
+        "id": held_id,
         "node_code": one.node,
         "desk_code": desk.code,
         "state": "held",
@@ -105,14 +110,22 @@ async def hold(
     claim = insert_into(conn.dialect.name, Quarantined).values(row)
     claim = claim.on_conflict_do_nothing(index_elements=["city_id", "id"]).returning(Quarantined.id)
     if (await conn.execute(claim)).one_or_none() is None:
+        # Another writer held it a moment ago.
         raise Contention
     return row, event("report.quarantined", row)
+
+
+def _same(waiting: Row, one: Submission) -> Row:
+    if waiting["digest"] != one.digest:
+        raise Problem(problems.ID_CONFLICT, pointer="/id")
+    return waiting
 
 
 def event(kind: str, row: Row) -> Event:
     """The log's event of a report that is held; its desk sees it, wherever the node is now."""
     body = {
         "id": str(row["id"]),
+        "version": 0,
         "node": row["node_code"],
         "hazard": row["hazard"],
         "level": row["level"],
@@ -133,9 +146,12 @@ async def _was_entitled(conn: AsyncConnection, one: Submission) -> bool:
     return one.caller.node in await recorded.offices(conn, city_id=city_id, code=one.node, at=one.submitted_at)
 
 
-async def _leave_room(conn: AsyncConnection, city_id: str, sign_in_id: UUID, most: int) -> None:
+async def _leave_room(conn: AsyncConnection, one: Submission, sign_in_id: UUID, most: int) -> None:
     held = select(func.count()).where(
-        Quarantined.city_id == city_id, Quarantined.sign_in_id == sign_in_id, Quarantined.state == "held"
+        Quarantined.city_id == one.caller.city_id,
+        Quarantined.sign_in_id == sign_in_id,
+        Quarantined.state == "held",
+        of_drill(Quarantined, one.drill_id),
     )
     if (await conn.execute(held)).scalar_one() >= most:
         raise Problem(problems.QUARANTINE_FULL, most=most)

@@ -16,6 +16,7 @@ from app.core.paging import Cursor, Limit, Page
 from app.core.texts import clean
 from app.drills.scope import DrillId
 from app.intake import correcting, deciding
+from app.intake.applying import Corrected
 from app.intake.schemas import Batch, BatchResult, BatchResults, CorrectionIn, Decision, Rejection, ReportIn
 from app.intake.service import Result
 from app.intake.submission import Submission, prepare
@@ -58,11 +59,13 @@ async def post_batch(request: Request, caller: LateSender, body: Batch) -> Batch
     seen: set[str] = set()
     corrected: set[str] = set()
     # First the reports, then the corrections: a phone may send both of one report in one batch.
-    results = dict.fromkeys(range(len(body.reports)), BatchResult(id=None, status="rejected"))
-    for corrections, taken in ((False, seen), (True, corrected)):
-        places = [at for at, item in enumerate(body.reports) if _is_correction(item) is corrections]
-        found = await asyncio.gather(*(_take_item(request, caller, body.reports[at], taken) for at in places))
-        results |= dict(zip(places, found, strict=True))
+    first = [at for at, item in enumerate(body.reports) if not _is_correction(item)]
+    found = await asyncio.gather(*(_take_item(request, caller, body.reports[at], seen) for at in first))
+    results = dict(zip(first, found, strict=True))
+    for at, item in enumerate(body.reports):
+        # One after the other: each is a transaction of its own, and what is urgent must not wait for all of them.
+        if at not in results:
+            results[at] = await _take_item(request, caller, item, corrected)
     return BatchResults(results=[results[at] for at in range(len(body.reports))])
 
 
@@ -136,7 +139,7 @@ async def reject_held(
     return await deciding.reject(conn, caller=caller, report_id=report_id, note=note, now=request.app.state.clock.now())
 
 
-def _answer(done: Result | correcting.Corrected, status: int) -> Response:
+def _answer(done: Result | Corrected, status: int) -> Response:
     """The report, or the receipt of what is held."""
     shown = done.receipt or done.report
     assert shown is not None
@@ -154,7 +157,7 @@ def _prepare(request: Request, caller: Caller, body: ReportIn, node: str | None 
     return prepare(body, caller=caller, now=state.clock.now(), skew=skew, node=node)
 
 
-async def _correct(request: Request, caller: Caller, body: ReportIn, base_version: int) -> correcting.Corrected:
+async def _correct(request: Request, caller: Caller, body: ReportIn, base_version: int) -> Corrected:
     database = database_of(request)
     async with database.reading() as conn:
         node = await correcting.node_of(conn, caller=caller, report_id=body.id)

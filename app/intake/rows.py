@@ -115,17 +115,19 @@ def custody(
     return rows
 
 
-def activity(taken: Sequence[Submission], places: Mapping[str, Place], now: datetime | None) -> list[Row]:
+def activity(taken: Sequence[Submission], places: Mapping[str, Place], *, heard: bool) -> list[Row]:
     """That these nodes have been heard from; and, for its lock alone, each town's own row of the family.
 
-    A drill's reports are heard at no time (None): they take the lock and leave the real as it was.
+    A drill's reports are not `heard`: they take the lock and leave the real as it was.
     """
-    heard: dict[tuple[str, str, str], datetime] = {}
+    times: dict[tuple[str, str, str], datetime] = {}
     for one in taken:
         place = places[one.node]
         town = place.town_code or place.city_id
-        heard.setdefault((town, one.hazard.family, town), NEVER)
-        heard[town, one.hazard.family, place.code] = now or NEVER
+        times.setdefault((town, one.hazard.family, town), NEVER)
+        key = (town, one.hazard.family, place.code)
+        # What a desk released was heard when it came.
+        times[key] = max(one.received_at, times.get(key, NEVER)) if heard else NEVER
     return [
         {
             "city_id": taken[0].caller.city_id,
@@ -134,5 +136,5 @@ def activity(taken: Sequence[Submission], places: Mapping[str, Place], now: date
             "node_code": node,
             "last_received_at": at,
         }
-        for (town, family, node), at in heard.items()
+        for (town, family, node), at in times.items()
     ]

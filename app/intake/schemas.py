@@ -87,7 +87,7 @@ class ReportIn(BaseModel):
 class CorrectionIn(ReportIn):
     """What a stored report is to say instead, all of it; of what it was corrected from, the version."""
 
-    base_version: int = Field(ge=1, lt=2**31, strict=True, description="the version that it corrects")
+    base_version: int = Field(ge=1, lt=2**31 - 1, strict=True, description="the version that it corrects")
 
 
 class Batch(BaseModel):

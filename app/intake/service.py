@@ -100,12 +100,14 @@ async def accept(
         refused = _refuse(one, places.get(one.node), drill, now)
         if refused is None and one.caller.lapse is None:
             taken.append(one)
+        elif one.released_at is not None:
+            results[one.id] = Result("rejected", problem=refused)
         else:
             results[one.id], event = await _late(conn, one, refused, policy, now)
             held += [event] if event else []
     if taken:
         # First, since it locks: until this transaction ends no other takes reports of these families in these towns.
-        await reports.note_activity(conn, rows.activity(taken, places, None if drill else now))
+        await reports.note_activity(conn, rows.activity(taken, places, heard=drill is None))
     seen = {one.id: _seen(one, places[one.node]) for one in taken}
     candidates = await _candidates(conn, city_id, taken, seen, policy)
     neighbours = await reports.neighbours(
@@ -233,15 +235,17 @@ async def settle(conn: AsyncConnection, submission: Submission) -> Result | None
     if found is None:
         return None
     row, custody = found
-    # What it said before it was corrected is the same report too: a late duplicate.
-    if row["digest"] == submission.digest or await versions.said_before(
-        conn, city_id=row["city_id"], report_id=row["id"], digest=submission.digest
-    ):
-        mine = row["filed_by"] == submission.caller.node
-        return Result("replayed", report=report_view(row, custody, with_account=mine))
     places = await lookup.places(conn, {row["node_code"]})
+    visible = submission.caller.lapse is None and submission.caller.node in places[row["node_code"]].path
+    # What it said before it was corrected is the same report too: a late duplicate.
+    then = await versions.said(conn, row=row, digest=submission.digest)
+    if then is not None:
+        mine = row["filed_by"] == submission.caller.node
+        if not visible:
+            # Who may not read it any more learns what he said, and that it is stored.
+            return Result("replayed", report=report_view(then, [], with_account=False))
+        return Result("replayed", report=report_view(row, custody, with_account=mine))
     # To somebody else's report not even its digest is shown.
-    visible = submission.caller.node in places[row["node_code"]].path
     digests = {"stored_digest": row["digest"], "sent_digest": submission.digest} if visible else {}
     return Result("conflict", problem=Problem(problems.ID_CONFLICT, pointer="/id", extra=digests))
 
@@ -259,12 +263,11 @@ async def _late(
         return Result("quarantined", receipt=quarantine_view(waiting)), None
     if refused is not None and refused.kind in (problems.DRILL_UNKNOWN, problems.DRILL_ENDED):
         return Result("rejected", problem=refused), None
-    if waiting is not None:
-        return Result("conflict", problem=Problem(problems.ID_CONFLICT, pointer="/id")), None
     try:
         row, event = await holding.hold(conn, one, refused=refused, policy=policy, now=now)
     except Problem as problem:
-        return Result("rejected", problem=problem), None
+        status: Literal["conflict", "rejected"] = "conflict" if problem.kind is problems.ID_CONFLICT else "rejected"
+        return Result(status, problem=problem), None
     return Result("quarantined", receipt=quarantine_view(row)), event
 
 
@@ -273,14 +276,14 @@ def _refuse(one: Submission, place: Place | None, drill: DrillRow | None, now: d
         # Its desk has decided on everything but the drill.
         ended = drill is not None and drill.ended_at is not None
         return Problem(problems.DRILL_ENDED, pointer="/drill_id", drill=one.drill_id) if ended else None
+    if one.drill_id is not None and (drill is None or (place is not None and drill.node_code not in place.path)):
+        return Problem(problems.DRILL_UNKNOWN, pointer="/drill_id", drill=one.drill_id)
+    if drill is not None and drill.ended_at is not None:
+        return Problem(problems.DRILL_ENDED, pointer="/drill_id", drill=one.drill_id)
     if place is None or place.city_id != one.caller.city_id or one.caller.node not in place.path:
         return Problem(problems.NODE_UNKNOWN, pointer="/node", code=one.node)
     if place.closed_on is not None and place.closed_on <= day_of(now):
         return Problem(problems.NODE_CLOSED, pointer="/node", code=one.node, date=place.closed_on.isoformat())
-    if one.drill_id is not None and (drill is None or drill.node_code not in place.path):
-        return Problem(problems.DRILL_UNKNOWN, pointer="/drill_id", drill=one.drill_id)
-    if drill is not None and drill.ended_at is not None:
-        return Problem(problems.DRILL_ENDED, pointer="/drill_id", drill=one.drill_id)
     return None
 
 

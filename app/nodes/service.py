@@ -1,4 +1,4 @@
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -31,7 +31,7 @@ class TreeChange:
     on: date
 
 
-TreeListener = Callable[[AsyncConnection, TreeChange, datetime], Awaitable[None]]
+TreeListener = Callable[[AsyncConnection, Sequence[TreeChange], datetime], Awaitable[None]]
 
 
 def is_open(row: Row, day: date) -> bool:
@@ -114,7 +114,7 @@ async def tell(
 
     They are announced after the commit.
     """
-    listeners, changes = tuple(listeners), tuple(changes)
+    changes = tuple(changes)
     if changes:
         recorded = [
             {
@@ -131,8 +131,9 @@ async def tell(
         await conn.execute(insert(NodeChange), recorded)
     for told in changes:
         announce(conn, told)
-        for listener in listeners:
-            await listener(conn, told, now)
+    # Each takes its locks for all of them, in its own order, before the next one does.
+    for listener in listeners:
+        await listener(conn, changes, now)
 
 
 async def lock(conn: AsyncConnection, city_id: str | None) -> None:

@@ -222,11 +222,11 @@ async def list_reports(
     return await _views(conn, caller, rows), after
 
 
-async def follow_tree(conn: AsyncConnection, change: TreeChange, now: datetime) -> None:
+async def follow_tree(conn: AsyncConnection, changed: Sequence[TreeChange], now: datetime) -> None:
     """A tree listener: the offices that see more or less reports since are told to list them again."""
-    happened = scope_changed(change)
-    if happened is not None:
-        await feed.append(conn, city_id=change.city_id, operations=[[happened]], now=now)
+    operations = [[happened] for change in changed if (happened := scope_changed(change)) is not None]
+    if operations:
+        await feed.append(conn, city_id=changed[0].city_id, operations=operations, now=now)
 
 
 async def changes(

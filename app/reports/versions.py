@@ -61,12 +61,17 @@ async def of_report(conn: AsyncConnection, *, caller: Caller, report_id: UUID) -
     return [_view(one) for one in (*(old._asdict() for old in before), stands)]
 
 
-async def said_before(conn: AsyncConnection, *, city_id: str, report_id: UUID, digest: str) -> bool:
-    """Whether that is what the report said before it was corrected."""
-    query = select(ReportVersion.version).where(
-        ReportVersion.city_id == city_id, ReportVersion.report_id == report_id, ReportVersion.digest == digest
+async def said(conn: AsyncConnection, *, row: Mapping[str, Any], digest: str) -> Mapping[str, Any] | None:
+    """A report's row as it was when it said this, now or before it was corrected; None: it never did."""
+    if row["digest"] == digest:
+        return row
+    query = select(*ReportVersion.__table__.columns).where(
+        ReportVersion.city_id == row["city_id"],
+        ReportVersion.report_id == row["id"],
+        ReportVersion.digest == digest,
     )
-    return (await conn.execute(query.limit(1))).first() is not None
+    before = (await conn.execute(query.order_by(ReportVersion.version).limit(1))).one_or_none()
+    return None if before is None else {**row, **before._asdict()}
 
 
 def _view(row: Mapping[str, Any]) -> VersionView:

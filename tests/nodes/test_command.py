@@ -2,6 +2,7 @@
 
 import io
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -89,8 +90,8 @@ async def test_each_error_is_one_line_and_nothing_is_stored(
 async def test_who_follows_the_tree_is_told(database: Database, tmp_path: Path, console: Console) -> None:
     told: list[str] = []
 
-    async def listener(conn: AsyncConnection, change: TreeChange, now: datetime) -> None:
-        told.append(f"{change.kind} {change.old_parent} {change.new_parent}")
+    async def listener(conn: AsyncConnection, changes: Sequence[TreeChange], now: datetime) -> None:
+        told.extend(f"{change.kind} {change.old_parent} {change.new_parent}" for change in changes)
 
     path = file_of(tmp_path, f"{VILLAGE},口子村,village,{OTHER_TOWN}\n")
     await import_file(database, path, dry_run=False, now=NOON, console=console, listeners=[listener])

@@ -1,6 +1,6 @@
 """A CSV over HTTP: validated or committed, all of it or nothing. Today is 2018-08-20."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ async def test_one_wrong_line_keeps_all_others_out(send: Import, database: Datab
 
 
 async def test_a_listener_that_fails_keeps_the_whole_file_out(send: Import, app: FastAPI, database: Database) -> None:
-    async def broken(conn: AsyncConnection, change: TreeChange, now: Any) -> None:
+    async def broken(conn: AsyncConnection, changes: Sequence[TreeChange], now: Any) -> None:
         raise RuntimeError
 
     before = await everything(database)
@@ -106,8 +106,8 @@ async def test_a_known_code_is_renamed_moved_and_placed(
 ) -> None:
     told: list[tuple[str, str, str | None, str | None]] = []
 
-    async def listener(conn: AsyncConnection, change: TreeChange, now: Any) -> None:
-        told.append((change.kind, change.code, change.old_parent, change.new_parent))
+    async def listener(conn: AsyncConnection, changes: Sequence[TreeChange], now: Any) -> None:
+        told.extend((change.kind, change.code, change.old_parent, change.new_parent) for change in changes)
 
     app.state.tree_listeners.append(listener)
     answer = await send(

@@ -1,7 +1,7 @@
 """The tree over HTTP: who sees what, and what may be opened, renamed, moved and closed."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -40,9 +40,9 @@ NEW = {"code": "370783108299", "name": "新村（演练）", "tier": "village", 
 def told(app: FastAPI) -> list[TreeChange]:
     heard: list[TreeChange] = []
 
-    async def listener(conn: AsyncConnection, change: TreeChange, now: datetime) -> None:
+    async def listener(conn: AsyncConnection, changes: Sequence[TreeChange], now: datetime) -> None:
         assert now == NOON
-        heard.append(change)
+        heard.extend(changes)
 
     app.state.tree_listeners.append(listener)
     return heard
@@ -253,7 +253,7 @@ async def test_a_change_is_told_with_the_parents_before_and_after(
 
 
 async def test_a_listener_that_fails_undoes_the_change(client: httpx.AsyncClient, as_: As, app: FastAPI) -> None:
-    async def broken(conn: AsyncConnection, change: TreeChange, now: datetime) -> None:
+    async def broken(conn: AsyncConnection, changes: Sequence[TreeChange], now: datetime) -> None:
         raise RuntimeError
 
     app.state.tree_listeners.append(broken)

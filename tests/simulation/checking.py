@@ -1,0 +1,104 @@
+"""After a run: what the server holds is what the ledger says, each thing once."""
+
+from collections import Counter
+from typing import Any
+
+from tests.simulation.night import Night, ask
+
+SAID = ("kind", "node", "hazard", "urgency", "severity", "certainty", "observed_at", "submitted_at", "summary")
+
+
+async def check(night: Night) -> Counter[str]:
+    """Raises AssertionError with the first difference; else counts what was compared."""
+    stored = await everything(night, "/v1/reports")
+    counted = Counter(reports=len(stored), arrivals=sum(night.witness.words.values()), **night.witness.words)
+    counted += night.acts
+    await _reports(night, stored)
+    _told(night, {one["id"] for one in stored})
+    await _incidents(night, stored)
+    await _devices(night, stored)
+    return counted
+
+
+async def everything(night: Night, path: str, **query: str) -> list[dict[str, Any]]:
+    """All pages of a list."""
+    found: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        params = {"limit": "500", **query, **({"cursor": cursor} if cursor else {})}
+        answer = await ask(night, "GET", path, params=params)
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        found += page["items"]
+        cursor = page["next"]
+        if cursor is None:
+            return found
+
+
+async def _reports(night: Night, stored: list[dict[str, Any]]) -> None:
+    ids = Counter(one["id"] for one in stored)
+    assert ids == Counter(night.ledger.reports.keys()), "not each report exactly once"
+    for one in stored:
+        known = night.ledger.reports[one["id"]]
+        last = known.versions[-1]
+        assert one["version"] == len(known.versions), one
+        for name in SAID:
+            if name == "summary" and name not in last:
+                continue
+            right = last.get(name, {"kind": "initial", "observed_at": last["submitted_at"]}.get(name))
+            assert one[name] == right, (one["id"], name, one[name], right)
+        assert one["figures"] == last.get("figures", {}), one
+        assert one["level"] not in ("red", "orange") or one["alert_id"], one
+        assert one["custody"], one
+    corrected = [one for one in stored if one["version"] > 1]
+    for one in night.rng.sample(corrected, min(5, len(corrected))):
+        answer = await ask(night, "GET", f"/v1/reports/{one['id']}/versions")
+        told = [version["submitted_at"] for version in answer.json()["items"]]
+        assert told == [version["submitted_at"] for version in night.ledger.reports[one["id"]].versions]
+
+
+def _told(night: Night, stored: set[str]) -> None:
+    """What a device was told, and what it keeps as answered, is so."""
+    for report_id, words in night.witness.told.items():
+        if words & {"created", "replayed", "updated"}:
+            assert report_id in stored, f"told as stored, and lost: {report_id}"
+    for phone in night.phones:
+        for report_id in phone.wrote:
+            state = phone.device.outbox.report(report_id)["state"]
+            assert state != "waiting", (report_id, phone.device.outbox.report(report_id))
+            if state == "stored":
+                assert report_id in stored
+            if state == "refused" and report_id in stored:
+                # A desk refused it, or the server did; then it came another way, or its office stood again.
+                assert "rejected" in night.witness.told[report_id] or any(
+                    one.state == "rejected" for key, one in night.ledger.held.items() if key[0] == report_id
+                )
+
+
+async def _incidents(night: Night, stored: list[dict[str, Any]]) -> None:
+    found = {one["id"]: one for one in await everything(night, "/v1/incidents")}
+    held = Counter(one["incident_id"] for one in stored)
+    assert held == Counter({one["id"]: one["reports"] for one in found.values() if one["reports"]})
+
+
+async def _devices(night: Night, stored: list[dict[str, Any]]) -> None:
+    """Each device that may still read has what the server shows it, each change once."""
+    for phone in night.phones:
+        if phone.sign_in.node in night.ledger.offices and night.ledger.lapse_of(phone.sign_in.token) is not None:
+            continue
+        done = await phone.device.inbox.sync()
+        assert not done.needs_sign_in
+        listed: list[str] = []
+        cursor = None
+        while True:
+            answer = await night.desk.get(
+                "/v1/reports",
+                params={"limit": "500", **({"cursor": cursor} if cursor else {})},
+                headers={"Authorization": f"Bearer {phone.sign_in.token}"},
+            )
+            listed += [f"{one['id']} {one['version']}" for one in answer.json()["items"]]
+            cursor = answer.json()["next"]
+            if cursor is None:
+                break
+        seen = [f"{one['id']} {one['version']}" for one in phone.device.inbox.reports() if one.get("version")]
+        assert sorted(listed) == sorted(seen), phone.sign_in.node
