@@ -63,7 +63,7 @@ async def get_token(
 
 @router.post("/auth/refresh")
 async def refresh_token(request: Request, body: Refresh) -> TokenPair:
-    """Both tokens anew. A refresh token is good once: using it again ends the sign-in."""
+    """Both tokens anew. A refresh token is good until what came of it is used: then using it ends the sign-in."""
     # The transaction commits also when the token was used before: what is stolen must be ended.
     async with database_of(request).writing() as conn:
         pair = await service.refresh(

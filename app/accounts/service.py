@@ -3,7 +3,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +19,8 @@ from app.core.ids import new_id
 from app.nodes.models import Node
 from app.nodes.recorded import closing
 from app.nodes.scope import visible
+
+TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,10 @@ async def sign_in(conn: AsyncConnection, *, account_id: UUID, lives: Lives, now:
 
 
 async def refresh(conn: AsyncConnection, *, token: str, lives: Lives, hand_in: timedelta, now: datetime) -> Pair | None:
-    """Both tokens anew; None when this refresh token was used before.
+    """Both tokens anew; None when this refresh token, or one that came of it, was used since.
 
-    Then one of its two users stole it, and the whole sign-in has been ended: commit that, and answer 401.
+    Then one of two users stole it, and the whole sign-in has been ended: commit that, and answer 401. Used again before
+    what came of it was, its answer got lost on a bad link: the tokens in that answer are good no longer.
     A Problem (401) when it is unknown or expired, or its account was disabled or its node closed longer than
     `hand_in` ago; until then the new tokens are good for handing in what was written before, and nothing else.
     """
@@ -83,10 +86,20 @@ async def refresh(conn: AsyncConnection, *, token: str, lives: Lives, hand_in: t
     lapse = lapse_of(row.disabled_at, row.closed_on, row.closed_at, now)
     if lapse is not None and lapse.at + hand_in <= now:
         raise refused(problems.SIGN_IN_INVALID)
-    used = await conn.execute(
-        update(Token).where(Token.token_hash == digest(token), Token.used_at.is_(None)).values(used_at=now)
-    )
-    if used.rowcount != 1:
+    # Asked when the account is locked: another may have used it a moment ago.
+    mine = select(Token.used_at).where(Token.token_hash == digest(token)).scalar_subquery()
+    last = select(func.max(Token.used_at)).where(Token.sign_in_id == row.sign_in_id).scalar_subquery()
+    used_at, last_used = (await conn.execute(select(mine, last))).one()
+    if used_at is None:
+        # Later than any before, also by the same clock.
+        at = max(now, last_used + TICK) if last_used else now
+        await conn.execute(update(Token).where(Token.token_hash == digest(token)).values(used_at=at))
+    elif used_at == last_used:
+        lost = update(Token).where(
+            Token.sign_in_id == row.sign_in_id, Token.kind == "refresh", Token.used_at.is_(None)
+        )
+        await conn.execute(lost.values(used_at=last_used - TICK))
+    else:
         await _end_sign_in(conn, row.sign_in_id)
         return None
     await conn.execute(delete(Token).where(Token.sign_in_id == row.sign_in_id, Token.kind == "access"))
