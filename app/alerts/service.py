@@ -152,22 +152,18 @@ async def timeline(conn: AsyncConnection, *, caller: Caller, alert_id: UUID) -> 
 
 
 async def follow_tree(conn: AsyncConnection, changes: Sequence[TreeChange], now: datetime) -> None:
-    """A tree listener: the log tells that a node moved, and that its active alerts change hands with it."""
-    moved = [
-        (change, change.old_parent, change.new_parent)
-        for change in changes
-        if change.kind == "moved" and change.old_parent is not None and change.new_parent is not None
-    ]
+    """A tree listener: the log tells that a node changed hands, and that its active alerts do with it."""
+    moved = [change for change in changes if change.kind in ("moved", "merged", "reopened")]
     if not moved:
         return
-    city_id = moved[0][0].city_id
+    city_id = moved[0].city_id
     # Locked before the log is: as everybody does who acts on an alert.
     rows = (
         await conn.execute(
             select(*COLUMNS)
             .where(
                 Alert.city_id == city_id,
-                Alert.node_code.in_(sorted(change.code for change, _, _ in moved)),
+                Alert.node_code.in_(sorted(change.code for change in moved)),
                 Alert.state != "closed",
             )
             .order_by(Alert.id)
@@ -175,18 +171,22 @@ async def follow_tree(conn: AsyncConnection, changes: Sequence[TreeChange], now:
         )
     ).all()
     operations = []
-    for change, old_parent, new_parent in moved:
-        body = {"code": change.code, "old_parent": old_parent, "new_parent": new_parent}
-        # Also where no active alert is concerned: what the two offices see has changed, and with it every ETag.
-        operations.append([Event("node.moved", "node", uuid5(NAMESPACE_OID, change.code), 1, change.code, body)])
-        operations += [
-            [
-                event("alert.left_scope", row._asdict(), node_code=old_parent),
-                event("alert.entered_scope", row._asdict(), node_code=new_parent),
-            ]
-            for row in rows
-            if row.node_code == change.code
-        ]
+    for change in moved:
+        body = {"code": change.code, "old_parent": change.old_parent, "new_parent": change.new_parent}
+        # Also where no active alert is concerned: what the offices see has changed, and with it every ETag.
+        node_id = uuid5(NAMESPACE_OID, change.code)
+        operations.append([Event(f"node.{change.kind}", "node", node_id, 1, change.code, body)])
+        # Of a node that was merged its old town sees what it saw.
+        left = None if change.kind == "merged" else change.old_parent
+        for row in rows:
+            if row.node_code == change.code:
+                operations.append(
+                    [
+                        event(f"alert.{word}_scope", row._asdict(), node_code=office)
+                        for word, office in (("left", left), ("entered", change.new_parent))
+                        if office is not None
+                    ]
+                )
     await feed.append(conn, city_id=city_id, operations=operations, now=now)
 
 

@@ -126,6 +126,18 @@ NODE_HAS_CHILDREN = Kind(
     "Node {code} has open nodes under it. Move or close them first.",
     "节点 {code} 下仍有未撤销的节点，请先调整或撤销。",
 )
+NODE_MERGE = Kind(
+    "node_merge_wrong",
+    422,
+    "{code} cannot become part of {into}: both must be open, different, and towns or villages of one city.",
+    "{code} 不能并入 {into}：两者须为同一市内未撤销的不同乡镇（街道）或不同村（社区）。",
+)
+NODE_SPLIT = Kind(
+    "node_split_wrong",
+    422,
+    "{part} cannot part from {code}: name what was merged into it, or new codes with open nodes directly under it.",
+    "{part} 不能从 {code} 分出：请填写曾并入其中的代码，或填写新代码及其直接下辖的未撤销单位。",
+)
 NODE_DATE = Kind(
     "node_date_wrong", 422, "The date {date} does not follow the node's history.", "日期 {date} 与该节点的历史不符。"
 )

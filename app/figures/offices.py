@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.core.caller import Caller
 from app.core.clock import day_of, start_of
 from app.figures.rollup import Merge, Statement, Tree
-from app.figures.standin import borders as borders_on
+from app.nodes.borders import borders as borders_on
 from app.nodes.models import Node, NodeChange, NodeSpan, NodeSuccession
 from app.nodes.scope import visible
 

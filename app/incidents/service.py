@@ -3,7 +3,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, cast
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from sqlalchemy import Uuid, and_, bindparam, exists, func, or_, select, tuple_, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -53,8 +53,8 @@ async def candidates(
 ) -> dict[UUID, Any]:
     """By id: the open incidents that any of `seen` may belong to, and those that were `named`, open or not.
 
-    Real ones, or one drill's. An incident that was merged stands for the one that it is part of: under its own id there
-    is that one's row, with the place and hazard of the alias, so that what the alias was found by finds it still.
+    Real ones, or one drill's. Under the id of an incident that was merged there is the row of the one that it is part
+    of; and once more, under a key of its own, with the alias's place and hazard: what that was found by finds it still.
     """
     near = {
         key
@@ -79,8 +79,8 @@ async def candidates(
         if one.merged_into is None:
             found[one.id] = one
         elif whole.id is not None:
-            found[whole.id] = whole
-            found[one.id] = whole._replace(**{name: getattr(one, name) for name in _PLACE})
+            found[whole.id] = found[one.id] = whole
+            found[uuid5(one.id, "place")] = whole._replace(**{name: getattr(one, name) for name in _PLACE})
     return found
 
 
@@ -109,11 +109,9 @@ def _candidates(dialect: str, with_near: bool, with_named: bool, of_drill: bool)
 async def resolve(conn: AsyncConnection, *, city_id: str, ids: Collection[UUID]) -> dict[UUID, UUID]:
     """Of each of these incidents: the one that has its reports now; itself where it was not merged."""
     rows = await conn.execute(
-        select(Incident.id, func.coalesce(Incident.merged_into, Incident.id)).where(
-            Incident.city_id == city_id, Incident.id.in_(list(ids))
-        )
+        select(Incident.id, Incident.merged_into).where(Incident.city_id == city_id, Incident.id.in_(list(ids)))
     )
-    return {incident_id: whole for incident_id, whole in rows}
+    return {row.id: row.merged_into or row.id for row in rows}
 
 
 async def parties(
@@ -205,16 +203,29 @@ def opened(row: Row) -> Event:
 
 
 async def follow_tree(conn: AsyncConnection, changes: Sequence[TreeChange], now: datetime) -> None:
-    """A tree listener: a moved node's open incidents go with it to its new town."""
+    """A tree listener: the open incidents of a node that changed hands go with it to its new town."""
     for change in changes:
-        if change.kind != "moved":
-            continue
-        await conn.execute(
-            update(Incident)
-            .where(Incident.city_id == change.city_id, Incident.node_code == change.code, Incident.state == "open")
-            .where(Incident.town_code != change.code)
-            .values(town_code=change.new_parent, version=Incident.version + 1)
-        )
+        town = _town_after(change)
+        if town is not None:
+            await conn.execute(
+                update(Incident)
+                .where(Incident.city_id == change.city_id, Incident.node_code == change.code, Incident.state == "open")
+                .where(Incident.town_code != town)
+                .values(town_code=town, version=Incident.version + 1)
+            )
+
+
+def _town_after(change: TreeChange) -> str | None:
+    match change.kind:
+        case "moved":
+            return change.new_parent if change.new_parent != change.city_id else None
+        case "merged":
+            # A village is part of another village, and that one's town is told beside it.
+            return change.also[0] if change.also else change.new_parent
+        case "reopened":
+            return change.code if change.new_parent == change.city_id else change.new_parent
+        case _:
+            return None
 
 
 def readable(caller: Caller) -> Any:

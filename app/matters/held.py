@@ -28,6 +28,8 @@ from app.matters.recount import Telling
 from app.matters.returning import Moved
 from app.nodes import lookup
 from app.nodes.lookup import Place
+from app.nodes.models import Node
+from app.nodes.scope import visible
 from app.reports import service as reports
 from app.reports.models import Report, ReportVersion
 
@@ -80,7 +82,8 @@ async def must_stand_above(conn: AsyncConnection, *, caller: Caller, rows: Seque
     if caller.tier == "city":
         return
     nodes = {node for row in rows for node in (*row["nodes"], row["node_code"])}
-    beyond = [node for node, place in (await lookup.places(conn, nodes)).items() if caller.node not in place.path]
+    mine = await conn.execute(select(Node.code).where(Node.code.in_(sorted(nodes)), visible(caller, Node, Node.code)))
+    beyond = nodes - set(mine.scalars())
     if beyond:
         raise Problem(problems.INCIDENT_BEYOND, node=min(beyond))
     if caller.tier == "village":
@@ -133,23 +136,15 @@ async def tellings_of(
     conn: AsyncConnection, *, city_id: str, found: dict[UUID, list[Row]]
 ) -> dict[UUID, list[Telling]]:
     """By report: all that it told, its earlier versions too."""
-    told: dict[UUID, list[Telling]] = defaultdict(list)
-    for row in (row for rows in found.values() for row in rows):
-        told[row["id"]].append(_telling(row["id"], row["node_code"], row["corrected_at"] or since(row), row))
+    reports = {row["id"]: row for rows in found.values() for row in rows}
+    told = {key: [_telling(row, row["corrected_at"] or since(row), row)] for key, row in reports.items()}
     rows = await conn.execute(
-        select(
-            ReportVersion.report_id,
-            Report.node_code,
-            ReportVersion.since,
-            ReportVersion.level,
-            ReportVersion.observed_at,
-            ReportVersion.summary,
-        )
+        select(ReportVersion.report_id, ReportVersion.since, ReportVersion.level, ReportVersion.observed_at)
         .join(Report, and_(Report.city_id == ReportVersion.city_id, Report.id == ReportVersion.report_id))
         .where(ReportVersion.city_id == city_id, Report.city_id == city_id, Report.incident_id.in_(list(found)))
     )
     for before in rows:
-        told[before.report_id].append(_telling(before.report_id, before.node_code, before.since, before._asdict()))
+        told[before.report_id].append(_telling(reports[before.report_id], before.since, before._asdict()))
     return told
 
 
@@ -214,5 +209,6 @@ async def _take_turn(conn: AsyncConnection, city_id: str, rows: Sequence[Any]) -
         )
 
 
-def _telling(report_id: UUID, node: str, at: datetime, row: Row) -> Telling:
-    return Telling(report_id, node, at, Level(row["level"]), row["observed_at"], row["summary"][:HEADLINE])
+def _telling(report: Row, at: datetime, said: Row) -> Telling:
+    headline = report["summary"][:HEADLINE]
+    return Telling(report["id"], report["node_code"], at, Level(said["level"]), said["observed_at"], headline)

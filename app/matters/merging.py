@@ -84,8 +84,8 @@ def openings(rows: Sequence[Row], steps: Sequence[Row]) -> list[Telling]:
 
 
 def before(row: Row) -> Before:
-    """What an incident is called, and who reported it."""
-    return Before(row["headline"], row["nodes"])
+    """What an incident was, by its row or by what was kept of it."""
+    return Before(Level(row["level"]), row["headline"], row["nodes"])
 
 
 def as_row(standing: Standing) -> dict[str, Any]:
@@ -129,6 +129,7 @@ async def _merge(
     kept = {
         "state": source["state"],
         "alert": str(came) if came else None,
+        "reports": [str(row["id"]) for row in reports[source["id"]]],
         "stands": covering.told_pairs(covered.stands),
     }
     await written.move(conn, log, reports[source["id"]], to=target["id"], reason=reason)

@@ -1,10 +1,12 @@
 """Who leads, and how it ended: a matter stays on the ledger until it has an outcome."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.alerts.views import Notice
 from app.core import problems
 from app.core.caller import Caller
 from app.core.clock import ZONE, day_of
@@ -15,7 +17,7 @@ from app.matters import held, written
 from app.matters.held import Held, Row
 from app.matters.merging import ended
 from app.matters.trying import trying
-from app.matters.views import ENDED, IS_OPEN, LEADS, Acted, Notice
+from app.matters.views import ENDED, IS_OPEN, LEADS, Acted
 from app.matters.written import Log
 from app.nodes import lookup
 from app.reports.events import event as report_event
@@ -94,7 +96,7 @@ async def end(
         reports = await held.reports_of(conn, city_id=caller.city_id, ids=[row["id"]])
         row = await written.change(conn, row, state="closed", outcome=str(outcome), outcome_text=text, outcome_at=now)
         log = Log(found.place, now)
-        said = {"outcome": str(outcome), "called": outcome.en, "called_zh": outcome.zh, "text": text}
+        said: dict[str, Any] = {"outcome": str(outcome), "called": outcome.en, "called_zh": outcome.zh, "text": text}
         await written.note(
             conn,
             log,

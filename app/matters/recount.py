@@ -10,7 +10,10 @@ from app.hazards.cap import Level
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """One version of a report; or, without a report, what an incident was opened with that nobody had reported."""
+    """One version of a report; or, without a report, what an incident was opened with that nobody had reported.
+
+    `headline` is what the report says now, whatever this version said.
+    """
 
     report_id: UUID | None
     node: str
@@ -33,8 +36,9 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What an incident, or one that is part of it, was called before, and by whom it was reported."""
+    """What an incident, or one that is part of it, was before: how grave, what it was called, who reported it."""
 
+    level: Level
     headline: str
     nodes: Sequence[str]
 
@@ -42,13 +46,15 @@ class Before:
 def recount(tellings: Iterable[Telling], before: Sequence[Before]) -> Standing:
     """How the incident stands. Its level is the gravest that any version of its reports had.
 
-    Its headline is that of the first telling of this level, and its nodes stand in the order they were heard in. Where
-    two tellings came at one moment, what it was `before` decides, the first of them first.
+    What it was called `before`, when it was as grave, it is called still if one of its reports says so now; the first
+    of them comes first. Otherwise it is called after the report that was first of this level. Its nodes stand in the
+    order they were heard in.
     """
     told = sorted(tellings, key=lambda one: (one.at, str(one.report_id)))
     level = max((one.level for one in told), key=lambda one: one.rank)
-    gravest = [one.headline for one in told if one.level == level]
-    headline = next((one.headline for one in before if one.headline in gravest), gravest[0])
+    said = {one.headline for one in told}
+    kept = (one.headline for one in before if one.level == level and one.headline in said)
+    headline = next(kept, next(one.headline for one in told if one.level == level))
     heard = {one.node for one in told}
     order = [*(node for one in before for node in one.nodes if node in heard), *(one.node for one in told)]
     return Standing(

@@ -26,8 +26,8 @@ class Moved:
 def returning(alias: UUID, pointed: Sequence[Pointed], moved: Mapping[UUID, Sequence[Moved]]) -> set[UUID]:
     """The reports that left `alias` by its last merge and have followed it ever since.
 
-    `pointed` is what the alias has pointed to since that merge, `moved` all the moves of each report, both in order. A
-    report that went elsewhere meanwhile has left the alias behind, also when a later merge brought it back.
+    `pointed` is what the alias has pointed to since that merge, `moved` all moves of the reports that it brought, both
+    in order. A report that went elsewhere meanwhile has left it behind, also when a later merge brought it back.
     """
     way = [(one.at, one.to) for one in pointed]
     found = set()

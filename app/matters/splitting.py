@@ -106,7 +106,9 @@ async def _undo(
     steps = await held.steps_of(conn, city_id=city_id, ids=[target["id"], *found.aliases[target["id"]]])
     back = _descendants(alias["id"], found.aliases[target["id"]], steps)
     since, kept = _merged(alias["id"], steps)
+    brought = set(map(UUID, kept["reports"]))
     moves = await held.moves_of(conn, city_id=city_id, incident_id=target["id"])
+    moves = {report_id: its for report_id, its in moves.items() if report_id in brought}
     parting = await _parting(conn, target, returning(alias["id"], since, moves), steps)
 
     part = openings([alias, *(found.rows[one] for one in back)], steps)
@@ -130,7 +132,7 @@ async def _undo(
         for step in reversed(steps)
         if step["incident_id"] == since[0].to and step["other_id"] == alias["id"] and "before" in (step["kept"] or {})
     )
-    earlier = [Before(was["headline"], was["nodes"])] if since[0].to == target["id"] else []
+    earlier = [before(was)] if since[0].to == target["id"] else []
     came = UUID(kept["alert"]) if kept["alert"] else None
     return await _finish(
         conn, log, found, target, leaves, parting, earlier, came, rules, reason, "incident.restored", text, text_zh
@@ -266,8 +268,8 @@ def _descendants(alias: UUID, aliases: Sequence[UUID], steps: Sequence[Row]) -> 
 
 
 async def _place(conn: AsyncConnection, row: Row, nodes: Collection[str], reports: Sequence[Row]) -> Row:
-    """Where an incident is now: where it was, unless nobody there tells of it any more."""
-    if row["node_code"] in nodes:
+    """Where an incident is now: where it was, unless nobody there tells of it any more; its only report's place."""
+    if row["node_code"] in nodes and not (len(reports) == 1 and row["origin"] == "reports"):
         # Its node may have come to another town while it was an alias.
         place = (await lookup.places(conn, {row["node_code"]}))[row["node_code"]]
         return {"town_code": place.town_code}

@@ -39,7 +39,6 @@ async def offices(conn: AsyncConnection, *, city_id: str, code: str, at: datetim
             NodeChange.code == code,
             NodeChange.city_id == city_id,
             NodeChange.at > at,
-            NodeChange.old_parent.is_not(None),
         )
         .order_by(NodeChange.at, NodeChange.id)
         .limit(1)

@@ -4,6 +4,7 @@ from datetime import date, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core import problems
 from app.core.caller import Caller, SignedIn, may
@@ -12,21 +13,25 @@ from app.core.database import Reading, Snapshot, Writing
 from app.core.errors import Problem
 from app.core.paging import Cursor, Limit, Page
 from app.core.texts import clean
-from app.nodes import csvfile, importing, listing, service
+from app.nodes import csvfile, importing, listing, merging, service
 from app.nodes.csvfile import Parsed
 from app.nodes.models import CODE_PATTERN, NAME_LENGTH
 from app.nodes.schemas import (
     Day,
     History,
     ImportResult,
+    MergeIn,
     NodeNew,
     NodePatch,
     NodeView,
     Span,
+    SplitIn,
     Tier,
     Tree,
+    TreeChanges,
     import_result,
     node_view,
+    tree_changes,
     tree_view,
 )
 
@@ -51,6 +56,7 @@ async def _csv(request: Request) -> Parsed:
 
 Admin = Annotated[Caller, Depends(may("nodes:admin"))]
 Code = Annotated[str, Path(pattern=CODE_PATTERN)]
+IfMatch = Annotated[str | None, Header(max_length=20, description='The version it was read at: "3".')]
 On = Annotated[Day | None, Query(description="The tree as it was on this day; as it is without.")]
 
 
@@ -152,7 +158,7 @@ async def change_node(
     conn: Writing,
     code: Code,
     body: NodePatch,
-    if_match: Annotated[str | None, Header(max_length=20, description='The version it was read at: "3".')] = None,
+    if_match: IfMatch = None,
 ) -> NodeView:
     """Rename, move or close a node, from today or from another day."""
     changes = body.model_dump(exclude_unset=True, exclude={"effective_on"})
@@ -172,6 +178,52 @@ async def change_node(
     )
     await service.tell(conn, request.app.state.tree_listeners, told, now=_now(request))
     return node_view(row)
+
+
+@router.post("/{code}/merge")
+async def merge_node(
+    request: Request, caller: Admin, conn: Writing, code: Code, body: MergeIn, if_match: IfMatch = None
+) -> TreeChanges:
+    """Make a village or town part of another; its reports stay what they were, and are seen there too."""
+    today = _today(request)
+    made = await merging.plan_merge(
+        conn,
+        caller=caller,
+        code=code,
+        into=body.into,
+        on=body.effective_on or today,
+        today=today,
+        version=_version(if_match),
+    )
+    return await _carry_out(request, conn, made, dry_run=body.dry_run)
+
+
+@router.post("/{code}/split")
+async def split_node(
+    request: Request, caller: Admin, conn: Writing, code: Code, body: SplitIn, if_match: IfMatch = None
+) -> TreeChanges:
+    """Let parts of a village or town stand by themselves: what was merged into it, or new ones."""
+    today = _today(request)
+    parts = [
+        merging.Part(part.code, _name(part.name) if part.name else None, tuple(part.children)) for part in body.parts
+    ]
+    made = await merging.plan_split(
+        conn,
+        caller=caller,
+        code=code,
+        parts=parts,
+        on=body.effective_on or today,
+        today=today,
+        version=_version(if_match),
+    )
+    return await _carry_out(request, conn, made, dry_run=body.dry_run)
+
+
+async def _carry_out(request: Request, conn: AsyncConnection, made: merging.Plan, *, dry_run: bool) -> TreeChanges:
+    if not dry_run:
+        told = await merging.carry_out(conn, made)
+        await service.tell(conn, request.app.state.tree_listeners, told, now=_now(request))
+    return tree_changes(made, applied=not dry_run)
 
 
 def _name(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from app.nodes.importing import Plan
+from app.nodes.merging import Plan as Planned
 from app.nodes.models import CODE_PATTERN, MOST_PEOPLE, NAME_LENGTH
 
 Code = Annotated[str, Field(pattern=CODE_PATTERN)]
@@ -42,6 +43,7 @@ class NodeView(BaseModel):
                 "parent": "370783108000",
                 "opened_on": "2018-01-01",
                 "closed_on": None,
+                "merged_into": None,
                 "lat": 36.9,
                 "lon": 118.9,
                 "population": 820,
@@ -56,6 +58,7 @@ class NodeView(BaseModel):
     parent: str | None
     opened_on: date
     closed_on: date | None = Field(description="the first day it no longer exists")
+    merged_into: str | None = Field(description="the open node that it is part of since")
     lat: float | None
     lon: float | None
     population: int | None
@@ -130,6 +133,77 @@ class NodePatch(BaseModel):
         return self
 
 
+class MergeIn(BaseModel):
+    """What a node becomes part of."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"into": "370783108202", "dry_run": True}})
+
+    into: Code
+    effective_on: Day | None = Field(None, description="from when; today by default")
+    dry_run: bool = Field(False, description="tell what would happen, and change nothing")
+
+
+class PartIn(BaseModel):
+    """One node that parts: what was merged into the other, or a new one with its name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    code: Code
+    name: Name | None = Field(None, description="of a new node")
+    children: list[Code] = Field(
+        default_factory=list, max_length=2000, description="of a town: the villages that go with it"
+    )
+
+
+class SplitIn(BaseModel):
+    """What parts from a node."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"parts": [{"code": "370783108201"}], "dry_run": True}}
+    )
+
+    parts: list[PartIn] = Field(min_length=1, max_length=50)
+    effective_on: Day | None = Field(None, description="from when; today by default")
+    dry_run: bool = Field(False, description="tell what would happen, and change nothing")
+
+    @model_validator(mode="after")
+    def _names_each_once(self) -> "SplitIn":
+        codes = [part.code for part in self.parts] + [child for part in self.parts for child in part.children]
+        if len(set(codes)) != len(codes):
+            raise ValueError("each code may stand once")
+        return self
+
+
+class NodeChangeView(BaseModel):
+    """One node that changes."""
+
+    node: str
+    name: str
+    what: Literal["merged", "moved", "reopened", "created"]
+    old: str | None = Field(description="what it stood under; of one that is reopened or created, what it parts from")
+    new: str = Field(description="what it stands under since; of one that is merged, what it is part of")
+
+
+class TreeChanges(BaseModel):
+    """What a merge or a split did, or would do."""
+
+    applied: bool
+    effective_on: date
+    changes: list[NodeChangeView]
+
+
+def tree_changes(made: Planned, *, applied: bool) -> TreeChanges:
+    """A plan of a merge or split as the wire shows it."""
+    return TreeChanges(
+        applied=applied,
+        effective_on=made.on,
+        changes=[
+            NodeChangeView(node=one.node["code"], name=one.node["name"], what=one.what, old=one.old, new=one.new)
+            for one in made.changes
+        ],
+    )
+
+
 class RowResultView(BaseModel):
     """What becomes of one line of the file."""
 
@@ -188,6 +262,7 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
         "parent": row["parent_code"],
         "opened_on": row["opened_on"],
         "closed_on": row["closed_on"],
+        "merged_into": row.get("merged_into"),
         "lat": row["lat"],
         "lon": row["lon"],
         "population": row["population"],

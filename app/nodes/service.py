@@ -21,7 +21,11 @@ _UNDER = {"town": "city", "village": "town"}
 
 @dataclass(frozen=True, slots=True)
 class TreeChange:
-    """Told to the application's tree listeners, in the transaction that makes the change."""
+    """Told to the application's tree listeners, in the transaction that makes the change.
+
+    A node is `created`, `renamed`, `moved` or `closed`; `merged`: it is part of `new_parent` since; `reopened`: it was
+    part of `old_parent`. `also` are further offices that see more or less since.
+    """
 
     kind: str
     code: str
@@ -29,6 +33,7 @@ class TreeChange:
     old_parent: str | None
     new_parent: str | None
     on: date
+    also: tuple[str, ...] = ()
 
 
 TreeListener = Callable[[AsyncConnection, Sequence[TreeChange], datetime], Awaitable[None]]
@@ -45,8 +50,8 @@ async def create(
     """A new town or village under a node of the caller's subtree, from the day `on`, which has come."""
     await lock(conn, caller.city_id)
     if on > today:
-        raise _wrong_date(on)
-    parent = await _in_subtree(conn, caller, values["parent_code"], pointer="/parent")
+        raise wrong_date(on)
+    parent = await in_subtree(conn, caller, values["parent_code"], pointer="/parent")
     _check_parent(values["tier"], parent, on)
     row = {**values, "city_id": caller.city_id, "opened_on": on, "closed_on": None, "version": 1}
     new = insert_into(conn.dialect.name, Node).values(row).on_conflict_do_nothing().returning(Node.code)
@@ -65,20 +70,20 @@ async def change(
     does not allow it.
     """
     await lock(conn, caller.city_id)
-    row = await _in_subtree(conn, caller, code, missing=problems.NOT_FOUND)
+    row = await in_subtree(conn, caller, code, missing=problems.NOT_FOUND)
     if version is not None and version != row["version"]:
         raise Problem(problems.PRECONDITION_FAILED, version=row["version"])
     if not is_open(row, today):
-        raise _closed(row)
+        raise closed_problem(row)
     changes = {key: value for key, value in changes.items() if row[key] != value}
     if not changes:
         return row, []
     if "parent_code" in changes:
-        _check_parent(row["tier"], await _in_subtree(conn, caller, changes["parent_code"], pointer="/parent"), on)
+        _check_parent(row["tier"], await in_subtree(conn, caller, changes["parent_code"], pointer="/parent"), on)
     since = (await spans.last_days(conn, [code]))[code]
     if changes.keys() & {"name", "parent_code"}:
         if not spans.may_begin(on, since=since, closed_on=row["closed_on"], today=today):
-            raise _wrong_date(on)
+            raise wrong_date(on)
         called = {key: changes.get(key, row[key]) for key in ("name", "parent_code")}
         await spans.begin(conn, [{**row, **called}], since={code: since}, on=on)
         since = on
@@ -122,7 +127,8 @@ async def tell(
                 "id": new_id(),
                 "code": told.code,
                 "kind": told.kind,
-                "old_parent": told.old_parent,
+                # What it was part of is nothing that it stood under.
+                "old_parent": None if told.kind == "reopened" else told.old_parent,
                 "on": told.on,
                 "at": now,
             }
@@ -146,7 +152,7 @@ async def lock(conn: AsyncConnection, city_id: str | None) -> None:
     await conn.execute(query if city_id is None else query.where(City.city_id == city_id))
 
 
-async def _in_subtree(
+async def in_subtree(
     conn: AsyncConnection,
     caller: Caller,
     code: str,
@@ -154,6 +160,7 @@ async def _in_subtree(
     pointer: str | None = None,
     missing: problems.Kind = problems.NODE_UNKNOWN,
 ) -> Row:
+    """A node of the caller's subtree; a Problem (`missing`) otherwise."""
     query = select(*_COLUMNS).where(Node.code == code, visible(caller, Node, Node.code))
     row = (await conn.execute(query)).mappings().one_or_none()
     if row is None:
@@ -163,11 +170,11 @@ async def _in_subtree(
 
 def _check_parent(tier: str, parent: Row, on: date) -> None:
     if parent["closed_on"] is not None:
-        raise _closed(parent, "/parent")
+        raise closed_problem(parent, "/parent")
     if _UNDER.get(tier) != parent["tier"]:
         raise Problem(problems.NODE_PARENT, pointer="/parent", tier=tier, parent=parent["code"])
     if parent["opened_on"] > on:
-        raise _wrong_date(on)
+        raise wrong_date(on)
 
 
 async def _close(conn: AsyncConnection, row: Row, *, since: date) -> None:
@@ -180,13 +187,15 @@ async def _close(conn: AsyncConnection, row: Row, *, since: date) -> None:
         raise Problem(problems.NODE_HAS_CHILDREN, code=row["code"])
     outlived = select(Node.code).where(Node.code == row["parent_code"], Node.closed_on < closed_on)
     if closed_on <= since or (await conn.execute(outlived)).one_or_none() is not None:
-        raise _wrong_date(closed_on, "/closed_on")
+        raise wrong_date(closed_on, "/closed_on")
     await spans.end(conn, row["code"], since=since, until=closed_on)
 
 
-def _closed(row: Row, pointer: str | None = None) -> Problem:
+def closed_problem(row: Row, pointer: str | None = None) -> Problem:
+    """A Problem (422): the node is closed."""
     return Problem(problems.NODE_CLOSED, pointer=pointer, code=row["code"], date=row["closed_on"].isoformat())
 
 
-def _wrong_date(day: date, pointer: str = "/effective_on") -> Problem:
+def wrong_date(day: date, pointer: str = "/effective_on") -> Problem:
+    """A Problem (422): the tree's history does not allow a change from that day."""
     return Problem(problems.NODE_DATE, pointer=pointer, date=day.isoformat())

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.nodes.models import Node, NodeSpan
@@ -60,6 +60,16 @@ async def begin(conn: AsyncConnection, nodes: Sequence[Row], *, since: Mapping[s
             [{"span_code": node["code"], "span_since": since[node["code"]], "new_until": on} for node in later],
         )
         await conn.execute(insert(NodeSpan), [_span(node, since=on, until=node["closed_on"]) for node in later])
+
+
+async def drop(conn: AsyncConnection, code: str, *, since: date) -> None:
+    """Take away the last span, which began on `since`: it holds for no day."""
+    await conn.execute(delete(NodeSpan).where(NodeSpan.code == code, NodeSpan.since == since))
+
+
+async def resume(conn: AsyncConnection, node: Row, *, on: date) -> None:
+    """The closed node stands again from `on`, with the name and parent given."""
+    await conn.execute(insert(NodeSpan), [_span(node, since=on, until=None)])
 
 
 async def end(conn: AsyncConnection, code: str, *, since: date, until: date) -> None:

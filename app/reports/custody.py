@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, func, select, update
+from sqlalchemy import and_, bindparam, exists, func, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import aliased
 
 from app.core.caller import Caller
 from app.core.database import among
@@ -101,6 +102,26 @@ async def spare(conn: AsyncConnection, *, city_id: str, alerts: Collection[UUID]
         .where(Custody.city_id == city_id, Custody.bypass_at.is_not(None), Custody.report_id.in_(reports))
         .values(bypass_at=None),
         {"alerts": list(alerts)},
+    )
+
+
+async def hand_over(conn: AsyncConnection, *, city_id: str, old: str, new: str) -> None:
+    """What one office holds and has not taken on, another holds from now on."""
+    has = aliased(Custody)
+    theirs = (
+        exists()
+        .where(has.city_id == Custody.city_id, has.report_id == Custody.report_id, has.node_code == new)
+        .correlate(Custody)
+    )
+    await conn.execute(
+        update(Custody)
+        .where(
+            Custody.city_id == city_id,
+            Custody.node_code == old,
+            Custody.state.in_(("received", "opened")),
+            not_(theirs),
+        )
+        .values(node_code=new)
     )
 
 

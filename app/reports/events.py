@@ -17,8 +17,9 @@ SCOPE_CHANGED = "report.scope_changed"
 
 def scope_changed(change: TreeChange) -> Event | None:
     """The log's event of a node that changed hands, with all its reports; None when nobody sees more or less."""
-    offices = sorted({one for one in (change.old_parent, change.new_parent) if one is not None} - {change.city_id})
-    if change.kind != "moved" or not offices:
+    concerned = {one for one in (change.old_parent, change.new_parent, *change.also) if one is not None}
+    offices = sorted(concerned - {change.city_id})
+    if change.kind not in ("moved", "merged", "reopened") or not offices:
         return None
     node_id = uuid5(NAMESPACE_OID, change.code)
     body = {"id": str(node_id), "version": 0, "node": change.code, "offices": offices}

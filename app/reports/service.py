@@ -223,7 +223,13 @@ async def list_reports(
 
 
 async def follow_tree(conn: AsyncConnection, changed: Sequence[TreeChange], now: datetime) -> None:
-    """A tree listener: the offices that see more or less reports since are told to list them again."""
+    """A tree listener: the offices that see more or less reports since are told to list them again.
+
+    What a merged office holds and has not taken on, its successor holds.
+    """
+    for change in changed:
+        if change.kind == "merged" and change.new_parent is not None:
+            await custody.hand_over(conn, city_id=change.city_id, old=change.code, new=change.new_parent)
     operations = [[happened] for change in changed if (happened := scope_changed(change)) is not None]
     if operations:
         await feed.append(conn, city_id=changed[0].city_id, operations=operations, now=now)

@@ -1,4 +1,4 @@
-"""The tree of a day, with the signature of `app.nodes.borders.borders`, which takes its place."""
+"""The tree as it was on a day: who stood under whom, and what was part of what."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Borders:
 
 
 async def borders(conn: AsyncConnection, *, city_id: str, on: date) -> Borders:
-    """The tree of a city on a day."""
+    """The tree of a city on a day, from its history: two statements."""
     rows = (
         await conn.execute(
             select(NodeSpan.code, NodeSpan.parent_code, NodeSpan.tier, NodeSpan.name).where(
