@@ -218,8 +218,8 @@ CORRECTION_MOVES = Kind(
 STORED_MEANWHILE = Kind(
     "stored_meanwhile",
     409,
-    "It came another way meanwhile and is stored. Release it; what is wrong in it is corrected.",
-    "该报告已经由其他途径入库，请予放行；如有错误请更正。",
+    "It came another way at this very moment and is stored. Look at it, then decide again.",
+    "该报告此刻已由其他途径入库，请查看后再作决定。",
 )
 REPORT_FIRST = Kind(
     "report_first",

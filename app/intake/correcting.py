@@ -77,8 +77,9 @@ async def _late(conn: AsyncConnection, policy: Policy, one: Submission, base_ver
         # Told to those only who were entitled: what could never be released is not taken.
         if before is None or before["drill_id"] != one.drill_id:
             raise moves("drill_id")
-        if found is not None and base_version > found[0]["version"]:
-            raise Problem(problems.VERSION_CONFLICT, version=found[0]["version"])
+        version = found[0]["version"] if found is not None else 1
+        if base_version > version + await holding.corrections(conn, city_id=city_id, report_id=one.id):
+            raise Problem(problems.VERSION_CONFLICT, version=version)
         if event is not None:
             await feed.append(conn, city_id=city_id, operations=[[event]], now=now)
     return Corrected("quarantined", receipt=quarantine_view(waiting))

@@ -77,9 +77,12 @@ async def reject(conn: AsyncConnection, *, caller: Caller, report_id: UUID, note
         raise await _decided(conn, row)
     if row["state"] == "held":
         row = await _decide(conn, row, caller, "rejected", note, now)
-        await feed.append(conn, city_id=row["city_id"], operations=[[holding.event("report.rejected", row)]], now=now)
+        # Where it came another way the report stays: only what was held of it is gone.
+        stays = await reports.stored(conn, city_id=row["city_id"], report_id=row["id"]) is not None
+        happened = holding.event("report.dismissed" if stays else "report.rejected", row)
+        await feed.append(conn, city_id=row["city_id"], operations=[[happened]], now=now)
         # Looked up while the log is held: whoever stores it another way tells of it before this, or after.
-        if await reports.stored(conn, city_id=row["city_id"], report_id=row["id"]) is not None:
+        if not stays and await reports.stored(conn, city_id=row["city_id"], report_id=row["id"]) is not None:
             raise Problem(problems.STORED_MEANWHILE)
     return quarantine_view(row)
 

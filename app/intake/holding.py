@@ -38,6 +38,14 @@ def correction_id(one: Submission, base_version: int) -> UUID:
     return uuid5(one.id, f"{base_version} {one.digest}")
 
 
+async def corrections(conn: AsyncConnection, *, city_id: str, report_id: UUID) -> int:
+    """How many corrections of a report are held: each may become a version."""
+    held = select(func.count()).where(
+        Quarantined.city_id == city_id, Quarantined.report_id == report_id, Quarantined.state == "held"
+    )
+    return (await conn.execute(held)).scalar_one()
+
+
 async def hold(
     conn: AsyncConnection,
     one: Submission,

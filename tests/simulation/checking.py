@@ -3,7 +3,8 @@
 from collections import Counter
 from typing import Any
 
-from tests.simulation.night import Night, ask
+from tests.simulation import reckoning
+from tests.simulation.night import Night, ask, figures
 
 SAID = ("kind", "node", "hazard", "urgency", "severity", "certainty", "observed_at", "submitted_at", "summary")
 
@@ -12,12 +13,11 @@ async def check(night: Night) -> Counter[str]:
     """Raises AssertionError with the first difference; else counts what was compared."""
     stored = await everything(night, "/v1/reports")
     counted = Counter(reports=len(stored), arrivals=sum(night.witness.words.values()), **night.witness.words)
-    counted += night.acts
     await _reports(night, stored)
     _told(night, {one["id"] for one in stored})
     await _incidents(night, stored)
     await _devices(night, stored)
-    return counted
+    return counted + night.acts
 
 
 async def everything(night: Night, path: str, **query: str) -> list[dict[str, Any]]:
@@ -79,6 +79,24 @@ async def _incidents(night: Night, stored: list[dict[str, Any]]) -> None:
     found = {one["id"]: one for one in await everything(night, "/v1/incidents")}
     held = Counter(one["incident_id"] for one in stored)
     assert held == Counter({one["id"]: one["reports"] for one in found.values() if one["reports"]})
+    known = {one["id"]: night.ledger.reports[one["id"]] for one in stored}
+    for incident_id in held:
+        answer = await ask(night, "GET", f"/v1/incidents/{incident_id}/figures")
+        assert answer.status_code == 200, answer.text
+        said = [known[one["id"]] for one in stored if one["incident_id"] == incident_id]
+        ids = [one["id"] for one in stored if one["incident_id"] == incident_id]
+        right = reckoning.incident(night.ledger, dict(zip(ids, said, strict=True)))
+        told = {
+            row["office"]["code"]: {one["figure"]: one["value"] for one in row["figures"]}
+            for row in answer.json()["rows"]
+            if row["figures"]
+        }
+        assert told == right, (incident_id, told, right)
+    for at, then in night.remembered:
+        # A change of the tree holds for its whole day, also for the hours before it was made.
+        if not night.ledger.changed_later_that_day(at):
+            assert await figures(night, as_of=at) == then, at
+            night.acts["moments"] += 1
 
 
 async def _devices(night: Night, stored: list[dict[str, Any]]) -> None:

@@ -32,6 +32,11 @@ class Office:
     parent: str
     closed_at: datetime | None = None
     became: str | None = None
+    """The open office that it is part of."""
+    into: str | None = None
+    """What it was merged into last, which may be part of another itself by now."""
+    came: str | None = None
+    """The merged town that it came with."""
     held: list[tuple[date, str | None]] = field(default_factory=list)
     """From which day on it stood under what; under nothing: closed."""
     known: list[tuple[datetime, str | None]] = field(default_factory=list)
@@ -91,22 +96,66 @@ class Ledger:
         office.known.append((at, parent))
 
     def merge(self, code: str, into: str, at: datetime) -> None:
-        """From today on it is part of another."""
+        """From today on it is part of another; a town's villages come along."""
+        for one in self.below(code):
+            self.move(one.code, into, at)
+            one.came = code if one.came is None or self.stands(one.came) != code else one.came
         office = self.offices[code]
-        office.closed_at, office.became = at, into
+        office.closed_at, office.became, office.into = at, into, into
         office.held.append((_day(at), None))
         office.known.append((at, None))
         for one in self.offices.values():
             if one.became == code:
                 one.became = into
 
-    def part(self, code: str, parent: str, at: datetime) -> None:
-        """From today on it stands by itself again."""
+    def part(self, code: str, at: datetime) -> None:
+        """From today on it stands by itself again, with what had been merged into it and came with it."""
         office = self.offices[code]
-        office.closed_at = office.became = None
-        office.parent = parent
-        office.held.append((_day(at), parent))
-        office.known.append((at, parent))
+        back = [one for one in self.below(str(office.became)) if self._came_with(one, office)]
+        for one in self.offices.values():
+            if one.became == office.became and one is not office and self._part_of(one, code):
+                one.became = code
+        above = self.offices[office.parent]
+        office.parent = above.became or above.code
+        office.closed_at = office.became = office.into = None
+        office.held.append((_day(at), office.parent))
+        office.known.append((at, office.parent))
+        for one in back:
+            self.move(one.code, code, at)
+
+    def below(self, code: str) -> list[Office]:
+        """The open villages of a town."""
+        return [
+            one
+            for one in self.offices.values()
+            if one.parent == code and one.closed_at is None and one.tier == "village"
+        ]
+
+    def stands(self, code: str) -> str:
+        """The open office that a code is part of, or is."""
+        return self.offices[code].became or code
+
+    def _came_with(self, village: Office, town: Office) -> bool:
+        """Whether a village stood under a town until that was merged."""
+        if town.tier != "town" or town.closed_at is None:
+            return False
+        day = _day(town.closed_at)
+        # The span that ended on that day is the one before the first that began on it.
+        before = [parent for since, parent in village.held if since < day]
+        return any(since == day for since, _ in village.held) and before[-1:] == [town.code]
+
+    def _part_of(self, office: Office, code: str) -> bool:
+        into = office.into
+        while into is not None:
+            if into == code:
+                return True
+            into = self.offices[into].into
+        return False
+
+    def changed_later_that_day(self, at: datetime) -> bool:
+        """Whether the tree changed after a moment, on its day."""
+        times = [when for office in self.offices.values() for when, _ in office.known]
+        return any(when > at and _day(when) == _day(at) for when in times)
 
     def path(self, code: str) -> set[str]:
         """A node and the offices above it, as it stands, or last stood."""

@@ -5,7 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -56,10 +56,13 @@ class Night:
     witness: Witness
     phones: list[Phone]
     desk: httpx.AsyncClient
+    begun_at: datetime
     acts: Counter[str] = field(default_factory=Counter)
     merged: list[str] = field(default_factory=list)
-    joined: list[tuple[str, str]] = field(default_factory=list)
-    """Incidents merged by the desk: the alias and what it became part of."""
+    joined: list[str] = field(default_factory=list)
+    """Incidents that the desk merged into others."""
+    remembered: list[tuple[datetime, dict[str, Any]]] = field(default_factory=list)
+    """The city's figures at some moments of the run."""
 
 
 async def begin(app: FastAPI, clock: ManualClock, *, seed: int) -> Night:
@@ -79,7 +82,7 @@ async def begin(app: FastAPI, clock: ManualClock, *, seed: int) -> Night:
     ledger.open(place.code, "city", place.code, clock.now())
     witness = Witness(httpx.ASGITransport(app, raise_app_exceptions=False), ledger, clock)
     desk = httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url=URL)
-    night = Night(app, clock, rng, place, ledger, witness, [], desk)
+    night = Night(app, clock, rng, place, ledger, witness, [], desk, clock.now())
     below = {town.code: town.villages for town in place.towns}
     for sign_in in place.phones:
         night.phones.append(carried(night, sign_in, (sign_in.node, *below.get(sign_in.node, ()))))
@@ -227,7 +230,92 @@ async def move(night: Night) -> int:
     return 1
 
 
-ACTS: tuple[tuple[Callable[[Night], Awaitable[int]], float], ...] = ((disable, 0.05), (move, 0.03))
+async def merge(night: Night) -> int:
+    """A village, or now and then a town, becomes part of another; some time later it may part again."""
+    tier = "village" if night.rng.random() < 0.8 else "town"
+    found = [one for one in night.ledger.offices.values() if one.tier == tier and one.closed_at is None]
+    if len(found) < 3:
+        return 0
+    code, into = (one.code for one in night.rng.sample(found, 2))
+    answer = await ask(night, "POST", f"/v1/nodes/{code}/merge", json={"into": into})
+    assert answer.status_code == 200, answer.text
+    night.ledger.merge(code, into, night.clock.now())
+    night.merged.append(code)
+    return 1
+
+
+async def part(night: Night) -> int:
+    """What was merged stands by itself again."""
+    if not night.merged:
+        return 0
+    code = night.merged.pop(night.rng.randrange(len(night.merged)))
+    into = night.ledger.offices[code].became
+    answer = await ask(night, "POST", f"/v1/nodes/{into}/split", json={"parts": [{"code": code}]})
+    assert answer.status_code == 200, answer.text
+    night.ledger.part(code, night.clock.now())
+    return 1
+
+
+async def join(night: Night) -> int:
+    """The city's desk finds that two incidents are one."""
+    found = (await ask(night, "GET", "/v1/incidents", params={"limit": "50", "state": "open"})).json()["items"]
+    found = [one for one in found if one["reports"]]
+    if len(found) < 2:
+        return 0
+    one, other = night.rng.sample(found, 2)
+    answer = await ask(
+        night, "POST", f"/v1/incidents/{one['id']}/merge", json={"into": other["id"], "reason": "【演练】同一事件"}
+    )
+    assert answer.status_code == 200, answer.text
+    night.joined.append(one["id"])
+    return 1
+
+
+async def separate(night: Night) -> int:
+    """It finds that they were two after all."""
+    if not night.joined:
+        return 0
+    alias = night.joined.pop()
+    whole = (await ask(night, "GET", f"/v1/incidents/{alias}")).json()["merged_into"]
+    if whole is None:
+        return 0
+    answer = await ask(night, "POST", f"/v1/incidents/{whole}/split", json={"alias": alias, "reason": "【演练】两件事"})
+    assert answer.status_code == 200, answer.text
+    return 1
+
+
+async def remember(night: Night) -> int:
+    """Somebody writes down the city's figures, under the borders of the moment."""
+    night.remembered.append((night.clock.now(), await figures(night)))
+    return 1
+
+
+async def figures(night: Night, *, as_of: datetime | None = None) -> dict[str, Any]:
+    """The city's figures under the borders of the moment: by office."""
+    params = {
+        "from": wire.moment(night.begun_at - timedelta(days=1)),
+        "to": wire.moment(night.begun_at + timedelta(days=30)),
+        "borders": "then",
+        **({"as_of": as_of.isoformat()} if as_of else {}),
+    }
+    answer = await ask(night, "GET", "/v1/figures", params=params)
+    assert answer.status_code == 200, answer.text
+    return {
+        row["office"]["code"]: {one["figure"]: one["value"] for one in row["figures"]}
+        for row in answer.json()["rows"]
+        if row["figures"]
+    }
+
+
+ACTS: tuple[tuple[Callable[[Night], Awaitable[int]], float], ...] = (
+    (disable, 0.05),
+    (move, 0.02),
+    (merge, 0.03),
+    (part, 0.02),
+    (join, 0.06),
+    (separate, 0.04),
+    (remember, 0.02),
+)
 
 
 async def ask(night: Night, method: str, path: str, **how: Any) -> httpx.Response:

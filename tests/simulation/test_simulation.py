@@ -1,0 +1,26 @@
+"""Fifty devices on bad links against the ledger: two seeds here, thousands by `python -m tests.simulation`."""
+
+import pytest
+from fastapi import FastAPI
+
+from app.core.clock import ManualClock
+from tests.simulation import checking, night
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_what_was_told_as_stored_exists_once_and_every_figure_is_the_ledgers(
+    app: FastAPI, clock: ManualClock
+) -> None:
+    for seed in (2, 3):
+        one = await night.begin(app, clock, seed=seed)
+        await night.live(one, rounds=80)
+        counted = await checking.check(one)
+
+        # A night in which nothing went wrong would show nothing.
+        assert counted["created"] > 100
+        assert counted["replayed"] > 10
+        assert counted["updated"] > 20
+        assert counted["quarantined"] + counted["rejected"] > 10
+        assert counted["merge"] + counted["move"] > 0
+        assert counted["disable"] > 0
