@@ -153,7 +153,7 @@ async def accept(
                 neighbours=around.others(one.node),
             ),
         )
-        matched = _match(one, seen[one.id], open_ones, limits)
+        matched = _match(one, seen[one.id], candidates, open_ones, limits)
         thread = _attach(threads, one, place, decision, matched, candidates, now)
         if thread.is_new and not thread.accepted:
             # The next report of this transaction may belong to it.
@@ -337,9 +337,14 @@ async def _may_join(
     return allowed
 
 
-def _match(one: Submission, seen: Seen, open_ones: matching.Index, limits: matching.Limits) -> Match | None:
+def _match(
+    one: Submission, seen: Seen, candidates: dict[UUID, Any], open_ones: matching.Index, limits: matching.Limits
+) -> Match | None:
     if one.incident_id is not None:
-        return Match(one.incident_id, "match.named", "The report names the incident.", "报告指明了所属事件。")
+        # Of one that was merged it is the incident that it is part of.
+        return Match(
+            candidates[one.incident_id].id, "match.named", "The report names the incident.", "报告指明了所属事件。"
+        )
     return matching.match(seen, open_ones.around(seen), limits)
 
 

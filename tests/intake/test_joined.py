@@ -165,3 +165,23 @@ async def test_the_poll_of_the_log_survives_whatever_goes_wrong(app: FastAPI, mo
     async with asyncio.timeout(10):
         await again.wait()
     assert heads.latest(CITY) == START
+
+
+async def test_reports_that_name_a_merged_incident_are_of_what_it_is_part_of(
+    client: httpx.AsyncClient, as_: As, database: Database
+) -> None:
+    alias = (await post(client, as_(VILLAGE, "reporter")))["incident_id"]
+    whole = (await post(client, as_(NEIGHBOUR, "reporter"), hazard="flood.flash"))["incident_id"]
+    merged = await client.post(
+        f"/v1/incidents/{alias}/merge", json={"into": whole, "reason": "【演练】同一险情"}, headers=as_(TOWN, "desk")
+    )
+    assert merged.status_code == 200, merged.text
+    me = as_(VILLAGE, "reporter")
+    items = [report(incident_id=alias), report(incident_id=whole), report(incident_id=alias), report()]
+
+    results = (await client.post("/v1/reports/batch", json={"reports": items}, headers=me)).json()["results"]
+
+    # The last one names none: it is found by the place of the alias.
+    assert [one["report"]["incident_id"] for one in results] == [whole] * 4
+    stored = {str(one.id): one for one in await rows(database, Incident)}
+    assert (stored[whole].reports, stored[alias].merged_into) == (6, stored[whole].id)

@@ -327,3 +327,18 @@ async def test_a_correction_after_the_merge_makes_the_whole_graver(
     found = await got(client, as_(TOWN, "desk"), f"/v1/incidents/{one['incident_id']}")
     assert (found["level"], found["headline"]) == ("red", "【演练】决口")
     await agree(database)
+
+
+async def test_a_report_may_still_name_the_alias(client: httpx.AsyncClient, as_: As, database: Database) -> None:
+    one, other = await two(client, as_)
+    third = await post(client, as_(TOWN, "desk"), node=THIRD, incident_id=other["incident_id"])
+    await done(client, as_(TOWN, "desk"), other["incident_id"], "merge", into=one["incident_id"])
+
+    for node in (NEIGHBOUR, THIRD, VILLAGE):
+        named = await post(client, as_(node, "reporter"), incident_id=other["incident_id"])
+        assert named["incident_id"] == one["incident_id"]
+
+    shown = await got(client, as_(TOWN, "desk"), f"/v1/incidents/{one['incident_id']}")
+    assert (shown["reports"], shown["node"]) == (6, VILLAGE)
+    assert third["incident_id"] == other["incident_id"]
+    await agree(database)

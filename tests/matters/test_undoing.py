@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from app.alerts.models import Alert, AlertStep
 from app.core.database import Database
+from app.core.ids import new_id
 from app.hazards.cap import Level
 from app.reports.models import Report
 from tests.builders import CITY, EXTREME, FAR_VILLAGE, FOURTH, NEIGHBOUR, ROUTINE, THIRD, URGENT, VILLAGE, report
@@ -60,8 +61,11 @@ class World:
 
     async def tell(self, *told: tuple[Any, ...]) -> None:
         now = self.clock.now()
+        # Reports of one moment stand in the order they came in, whatever ids their devices gave them.
+        ids = sorted((new_id() for _ in told), reverse=True)
         items = [
             report(
+                report_id,
                 node=NODES[node],
                 hazard=HAZARDS[hazard],
                 **TRIADS[triad],
@@ -69,7 +73,7 @@ class World:
                 observed_at=(now + timedelta(minutes=minutes - 120)).isoformat(),
                 submitted_at=now.isoformat(),
             )
-            for _, node, hazard, triad, words, minutes in told
+            for report_id, (_, node, hazard, triad, words, minutes) in zip(ids, told, strict=True)
         ]
         answer = await self.client.post("/v1/reports/batch", json={"reports": items}, headers=self.desk)
         for one in answer.json()["results"]:
@@ -152,6 +156,12 @@ class World:
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(life=LIVES)
+@example(
+    life=(
+        [("told", 0, 0, 0, 0, 0), ("told", 0, 0, 0, 1, 0), ("told", 1, 0, 2, 2, 0)],
+        [("merge", 1, 0)],
+    )
+)
 @example(
     life=(
         [("told", 0, 0, 2, 0, 0), ("told", 1, 0, 3, 1, 0), ("told", 4, 0, 0, 2, 0)],
