@@ -1,7 +1,7 @@
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 
 from app.demo.keys import AT_ONCE, Keys
-from app.demo.link import Sleep, connect, detail, send
+from app.demo.link import Sleep, connect
 from app.demo.night import Step
+from app.demo.phone import Phone
 
 URGENT = ("red", "orange")
 
@@ -77,13 +78,22 @@ async def play(
         slots = asyncio.Semaphore(AT_ONCE)
         turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         under_way: set[asyncio.Task[None]] = set()
+        phones: dict[str, Phone] = {}
+
+        async def note(response: httpx.Response) -> None:
+            for phone in phones.values():
+                phone.answered(response.request, response.status_code)
+
+        field_office.event_hooks["response"].append(note)
         begun = now()
 
         async def post(step: Step) -> None:
             try:
                 # a lock is fair, so an office's reports keep their order
                 async with turns[step.node]:
-                    await _post(field_office, step, keys.headers(step.node), tally, now, sleep)
+                    if step.node not in phones:
+                        phones[step.node] = Phone(field_office, keys.headers(step.node), now=now, sleep=sleep)
+                    await _post(phones[step.node], step, tally, now)
             finally:
                 slots.release()
 
@@ -110,38 +120,28 @@ async def _do(act: Act) -> None:
     await act.do()
 
 
-async def _post(
-    client: httpx.AsyncClient,
-    step: Step,
-    headers: dict[str, str],
-    tally: Tally,
-    now: Callable[[], float],
-    sleep: Sleep,
-) -> None:
+async def _post(phone: Phone, step: Step, tally: Tally, now: Callable[[], float]) -> None:
     def retried() -> None:
         tally.retries += 1
 
-    try:
-        response = await send(
-            client, "POST", "/v1/reports", json=step.body, headers=headers, sleep=sleep, on_retry=retried
-        )
-    except httpx.TransportError as error:
-        tally.failures.append(f"{step.node} {step.body['id']}: {type(error).__name__}")
+    answer = await phone.tell(step.body, on_retry=retried)
+    if answer.status is None:
+        tally.failures.append(f"{step.node} {step.body['id']}: no answer")
         return
-    tally.statuses[response.status_code] += 1
-    if response.status_code >= 300:
-        tally.failures.append(f"{step.node} {step.body['id']}: {response.status_code} {detail(response)}")
+    tally.statuses[answer.status] += 1
+    report = answer.report
+    if report is None:
+        tally.failures.append(f"{step.node} {step.body['id']}: {answer.status} {answer.detail}")
         return
-    report = response.json()
     tally.latest[step.node] = report["id"]
     tally.heard.setdefault((step.node, datetime.fromisoformat(report["received_at"])), step.at)
-    if response.status_code == 201:
+    if answer.status == 201:
         _count(report, tally, now())
     else:
         tally.replays += 1
 
 
-def _count(report: dict[str, Any], tally: Tally, moment: float) -> None:
+def _count(report: Mapping[str, Any], tally: Tally, moment: float) -> None:
     tally.levels[report["level"]] += 1
     tally.masked += report["masked"]
     if report["level"] in URGENT:

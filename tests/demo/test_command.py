@@ -65,7 +65,7 @@ def test_an_alert_that_no_poll_carries_fails_the_exercise(monkeypatch: pytest.Mo
 
 def test_a_report_that_is_refused_fails_the_exercise() -> None:
     server = FakeBeacon()
-    refused = iter([httpx.Response(422, json={"detail": "no such hazard"})])
+    refused = iter([httpx.Response(422, json={"code": "hazard_unknown", "detail": "no such hazard"})])
     server.before = lambda request: next(refused, None) if request.url.path == "/v1/reports" else None
 
     code, out = perform(server)

@@ -84,7 +84,9 @@ def test_retry_after_is_waited_out() -> None:
 
 def test_a_refused_report_is_told_and_does_not_stop_the_others() -> None:
     server = FakeBeacon()
-    server.before = failing(1, "/v1/reports", httpx.Response(422, json={"detail": "no such hazard"}))
+    server.before = failing(
+        1, "/v1/reports", httpx.Response(422, json={"code": "hazard_unknown", "detail": "no such hazard"})
+    )
 
     tally = replay(server, [step(1), step(2)])
 
@@ -99,9 +101,9 @@ def test_a_line_that_stays_broken_is_told_as_a_failure_after_a_bounded_number_of
 
     tally = replay(server, [step(1)], clock=clock)
 
-    assert tally.failures == ["a report-1: ConnectError"]
+    assert tally.failures == ["a report-1: no answer"]
     assert tally.answered == 0
-    assert clock.now - 100 < 120
+    assert clock.now - 100 < 300
     assert server.revoked == ["id-a"]
 
 

@@ -95,7 +95,8 @@ async def _incidents(night: Night, stored: list[dict[str, Any]]) -> None:
     for at, then in night.remembered:
         # A change of the tree holds for its whole day, also for the hours before it was made.
         if not night.ledger.changed_later_that_day(at):
-            assert await figures(night, as_of=at) == then, at
+            now = await figures(night, as_of=at)
+            assert now == then, (at, {code: (now.get(code), then.get(code)) for code in now.keys() | then.keys()})
             night.acts["moments"] += 1
 
 

@@ -110,6 +110,7 @@ async def live(night: Night, *, rounds: int = ROUNDS) -> None:
 
 async def settle(night: Night) -> None:
     """The links are good again: what was written arrives, and the desk decides on all that is held."""
+    night.clock.advance(timedelta(minutes=1))
     for phone in night.phones:
         phone.device.link.down = False
         phone.device.link.faults = Faults()
