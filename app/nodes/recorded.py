@@ -32,7 +32,8 @@ async def offices(conn: AsyncConnection, *, city_id: str, code: str, at: datetim
         NodeSpan.since <= day,
         NodeSpan.until.is_(None) | (NodeSpan.until > day),
     )
-    # What the first change that was recorded afterwards put an end to stood until then for whoever was there.
+    # What the first change that was recorded afterwards put an end to stood until then for whoever was there;
+    # one that opened the node, or opened it again, put an end to nothing.
     known = (
         select(NodeChange.old_parent)
         .where(
@@ -43,5 +44,8 @@ async def offices(conn: AsyncConnection, *, city_id: str, code: str, at: datetim
         .order_by(NodeChange.at, NodeChange.id)
         .limit(1)
     )
-    parents = [*(await conn.execute(held)).scalars(), *(await conn.execute(known)).scalars()]
-    return {code, city_id, *(parent for parent in parents if parent is not None)} if parents else set()
+    stood = (await conn.execute(held)).scalars().all()
+    stood_then = [parent for parent in (await conn.execute(known)).scalars() if parent is not None]
+    if not stood and not stood_then:
+        return set()
+    return {code, city_id, *(parent for parent in (*stood, *stood_then) if parent is not None)}

@@ -35,8 +35,6 @@ class Office:
     """The open office that it is part of."""
     into: str | None = None
     """What it was merged into last, which may be part of another itself by now."""
-    came: str | None = None
-    """The merged town that it came with."""
     held: list[tuple[date, str | None]] = field(default_factory=list)
     """From which day on it stood under what; under nothing: closed."""
     known: list[tuple[datetime, str | None]] = field(default_factory=list)
@@ -99,7 +97,6 @@ class Ledger:
         """From today on it is part of another; a town's villages come along."""
         for one in self.below(code):
             self.move(one.code, into, at)
-            one.came = code if one.came is None or self.stands(one.came) != code else one.came
         office = self.offices[code]
         office.closed_at, office.became, office.into = at, into, into
         office.held.append((_day(at), None))
@@ -134,6 +131,15 @@ class Ledger:
     def stands(self, code: str) -> str:
         """The open office that a code is part of, or is."""
         return self.offices[code].became or code
+
+    def came_with(self, village: Office) -> Office | None:
+        """The merged town that a village came with, while it has not moved on; of several the first."""
+        towns = [
+            one
+            for one in self.offices.values()
+            if self._came_with(village, one) and village.parent == self.stands(one.code)
+        ]
+        return min(towns, key=lambda one: one.closed_at or datetime.max, default=None)
 
     def _came_with(self, village: Office, town: Office) -> bool:
         """Whether a village stood under a town until that was merged."""
@@ -206,10 +212,12 @@ class Ledger:
         if self._lapse(person) is None and here and office.closed_at is None:
             self.reports[report_id] = Stored(office.code, person.node, [body], [now])
             return "created"
-        waiting = [one for (held_id, base, _), one in self.held.items() if held_id == report_id and base is None]
-        if waiting:
-            return "quarantined" if _said(waiting[0].body) == _said(body) else "conflict"
+        waiting = self.held.get((report_id, None, ""))
+        if waiting is not None and _said(waiting.body) == _said(body):
+            return "quarantined"
         if self._may_hold(person, body, now):
+            if waiting is not None:
+                return "conflict"
             self.held[report_id, None, ""] = Held(body, person.node, None)
             return "quarantined"
         self.refusals += 1

@@ -63,9 +63,8 @@ def _children(ledger: Ledger, office: Office) -> list[Office]:
     for one in ledger.offices.values():
         if one.code == office.code or (one.closed_at is not None and one.into is not None):
             continue
-        came = ledger.offices[one.came] if one.came is not None else None
-        with_it = came is not None and came.closed_at is not None and ledger.stands(came.code) == one.parent
-        above = came.code if with_it and came is not None else one.parent
+        came = ledger.came_with(one)
+        above = came.code if came is not None else one.parent
         if one.tier != "city" and above == office.code:
             found.append(one)
     return found
