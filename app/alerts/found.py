@@ -76,8 +76,13 @@ async def raise_on(
     policy: Policy,
     now: datetime,
 ) -> Found:
-    """Raise the alert of a known incident, or its level; one that is as grave already stays as it is."""
+    """Raise the alert of a known incident, or its level; one that is as grave already stays as it is.
+
+    Of an incident that was merged meanwhile it is the alert of what that is part of.
+    """
     incident = await incidents.locked(conn, city_id=city_id, incident_id=incident_id)
+    if incident["merged_into"] is not None:
+        incident = await incidents.locked(conn, city_id=city_id, incident_id=incident["merged_into"])
     place = (await lookup.places(conn, {incident["node_code"]}))[incident["node_code"]]
     said = Said(level, list(reasons), incident["headline"])
     return await _raise(conn, incident, place, said, origin, drill, policy, now, [])

@@ -191,11 +191,13 @@ async def follow_tree(conn: AsyncConnection, changes: Sequence[TreeChange], now:
 
 
 def readable(caller: Caller) -> ColumnElement[bool]:
-    """An alert is seen where it was raised, and wherever one of its incident's reports came from."""
+    """An alert is seen where it was raised, and wherever a report came from that it tells of, or its incident has."""
     own = visible(caller, Alert)
     if caller.tier == "city":
         return own
     told = exists().where(
-        Report.city_id == Alert.city_id, Report.incident_id == Alert.incident_id, visible(caller, Report)
+        Report.city_id == Alert.city_id,
+        or_(Report.incident_id == Alert.incident_id, Report.alert_id == Alert.id),
+        visible(caller, Report),
     )
     return or_(own, told)

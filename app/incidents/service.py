@@ -117,17 +117,20 @@ async def resolve(conn: AsyncConnection, *, city_id: str, ids: Collection[UUID])
 async def parties(
     conn: AsyncConnection, *, city_id: str, incidents: Collection[UUID], nodes: Collection[str]
 ) -> set[tuple[UUID, str]]:
-    """Which of the nodes have a report in which of the incidents."""
+    """Which of the nodes have a report in which of the incidents; of one that was merged, in what it is part of."""
     rows = await conn.execute(
-        select(Report.incident_id, Report.node_code)
-        .where(
-            Report.city_id == city_id,
-            Report.incident_id.in_(list(incidents)),
-            Report.node_code.in_(sorted(nodes)),
+        select(Incident.id, Report.node_code)
+        .join(
+            Report,
+            and_(
+                Report.city_id == Incident.city_id,
+                Report.incident_id == func.coalesce(Incident.merged_into, Incident.id),
+            ),
         )
+        .where(Incident.city_id == city_id, Incident.id.in_(list(incidents)), Report.node_code.in_(sorted(nodes)))
         .distinct()
     )
-    return {(row.incident_id, row.node_code) for row in rows}
+    return {(row.id, row.node_code) for row in rows}
 
 
 async def store(conn: AsyncConnection, rows: Sequence[Row]) -> None:

@@ -72,7 +72,7 @@ async def apply(
     settled = await _settled(conn, row, one, base_version, reader)
     if settled is not None:
         return settled
-    _must_not_move(row, one)
+    await _must_not_move(conn, row, one)
     if drill is not None and drill.ended_at is not None:
         raise Problem(problems.DRILL_ENDED, pointer="/drill_id", drill=drill.id)
     tempo = policy.tempo(day_of(now)) / (drill.pace if drill else 1.0)
@@ -161,11 +161,13 @@ async def _settled(
     return Corrected("replayed", await reports.get(conn, caller=reader, report_id=one.id))
 
 
-def _must_not_move(row: reports.Row, one: Submission) -> None:
+async def _must_not_move(conn: AsyncConnection, row: reports.Row, one: Submission) -> None:
     if one.drill_id != row["drill_id"]:
         raise moves("drill_id")
-    if one.incident_id not in (None, row["incident_id"]):
-        raise moves("incident_id")
+    if one.incident_id is not None:
+        whole = await incidents.resolve(conn, city_id=row["city_id"], ids=[one.incident_id])
+        if whole.get(one.incident_id) != row["incident_id"]:
+            raise moves("incident_id")
 
 
 def moves(field: str) -> Problem:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.alerts import raising
@@ -29,6 +29,7 @@ from app.matters.recount import Telling
 from app.matters.written import Log
 from app.nodes import lookup
 from app.reports import custody
+from app.reports.models import Report
 
 Pair = tuple[UUID, UUID]
 
@@ -120,7 +121,7 @@ async def split(
     theirs, ours = found.get(stays["id"]), found.get(leaves["id"])
     if theirs is None:
         return Covered([], [])
-    pairs = await _pairs(conn, city_id, [row["id"] for row in (*rest, *left)])
+    pairs = await _pairs(conn, city_id, stays["id"])
     told_of = {
         side: [_closure(row["alert_id"], pairs) for row in rows] for side, rows in (("rest", rest), ("left", left))
     }
@@ -236,15 +237,15 @@ def _gravest(row: Row, tellings: Mapping[UUID, Sequence[Telling]]) -> Level:
     return max((one.level for one in tellings[row["id"]]), key=lambda one: one.rank)
 
 
-async def _pairs(conn: AsyncConnection, city_id: str, reports: Sequence[UUID]) -> list[Pair]:
-    """Which alerts stand for which others, as noted with the incidents that these reports have been in."""
-    if not reports:
-        return []
+async def _pairs(conn: AsyncConnection, city_id: str, incident_id: UUID) -> list[Pair]:
+    """Which alerts stand for which others, as noted with all incidents that the reports of this one have been in."""
+    inside = select(Report.id).where(Report.city_id == city_id, Report.incident_id == incident_id)
     been = exists().where(
         IncidentMove.city_id == IncidentStep.city_id,
-        IncidentMove.report_id.in_(list(reports)),
-        (IncidentMove.from_incident == IncidentStep.incident_id)
-        | (IncidentMove.to_incident == IncidentStep.incident_id),
+        IncidentMove.report_id.in_(inside),
+        or_(
+            IncidentMove.from_incident == IncidentStep.incident_id, IncidentMove.to_incident == IncidentStep.incident_id
+        ),
     )
     kept = await conn.execute(
         select(IncidentStep.kept).where(IncidentStep.city_id == city_id, IncidentStep.kept.is_not(None), been)

@@ -183,5 +183,11 @@ async def test_reports_that_name_a_merged_incident_are_of_what_it_is_part_of(
 
     # The last one names none: it is found by the place of the alias.
     assert [one["report"]["incident_id"] for one in results] == [whole] * 4
+    corrected = await client.put(
+        f"/v1/reports/{items[0]['id']}",
+        json=items[0] | {"summary": "【演练】更正"},
+        headers=me | {"If-Match": '"1"'},
+    )
+    assert (corrected.status_code, corrected.json()["incident_id"]) == (200, whole)
     stored = {str(one.id): one for one in await rows(database, Incident)}
     assert (stored[whole].reports, stored[alias].merged_into) == (6, stored[whole].id)

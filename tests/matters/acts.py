@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import pytest
 
 from app.core.database import Database
 from app.hazards.cap import Level
@@ -15,6 +16,9 @@ from tests.builders import report
 from tests.tables import rows
 
 As = Callable[[str, str], dict[str, str]]
+
+# For rules that no database has a part in.
+ON_ONE_DATABASE = pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
 
 # Far apart: no two of them are one incident by themselves.
 FIRE = {"hazard": "fire.building", "summary": "【演练】厂房起火"}

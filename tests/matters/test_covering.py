@@ -16,7 +16,7 @@ from app.reports.models import Report
 from tests.alerts.acts import act as alert_act
 from tests.alerts.acts import alert_of, at_town, got, pass_time
 from tests.builders import CITY, EXTREME, NEIGHBOUR, THIRD, TOWN, URGENT, VILLAGE
-from tests.matters.acts import As, agree, done, post
+from tests.matters.acts import ON_ONE_DATABASE, As, agree, done, post
 from tests.tables import rows
 
 pytestmark = pytest.mark.anyio
@@ -65,6 +65,7 @@ async def test_an_alert_goes_along_where_the_other_has_none(
     assert "转入“【演练】河水上涨”" in steps[2]["text_zh"]
 
 
+@ON_ONE_DATABASE
 async def test_it_comes_back_when_the_merge_is_undone(client: httpx.AsyncClient, as_: As) -> None:
     one, other = await two(client, as_, {}, URGENT)
     town = as_(TOWN, "desk")
@@ -102,6 +103,7 @@ async def test_of_two_alerts_the_targets_stands_raised_to_the_graver_level(
     assert {str(row.alert_id) for row in await rows(database, Report)} == {one["alert_id"], other["alert_id"]}
 
 
+@ON_ONE_DATABASE
 async def test_who_owned_something_smaller_is_asked_again(client: httpx.AsyncClient, as_: As) -> None:
     one, other = await two(client, as_, URGENT, EXTREME)
     town = as_(TOWN, "desk")
@@ -114,6 +116,7 @@ async def test_who_owned_something_smaller_is_asked_again(client: httpx.AsyncCli
     assert alert["reasons"][0]["rule"] == "alert.rearmed"
 
 
+@ON_ONE_DATABASE
 async def test_no_clock_runs_later_for_a_merge(
     client: httpx.AsyncClient, as_: As, clock: ManualClock, app: FastAPI
 ) -> None:
@@ -130,6 +133,7 @@ async def test_no_clock_runs_later_for_a_merge(
     assert alert["escalation"]["next_at"] == first["escalation"]["next_at"]
 
 
+@ON_ONE_DATABASE
 async def test_a_report_left_unopened_is_still_bypassed_after_the_merge(
     client: httpx.AsyncClient, as_: As, app: FastAPI
 ) -> None:
@@ -142,6 +146,7 @@ async def test_a_report_left_unopened_is_still_bypassed_after_the_merge(
     assert at_town(shown)["bypassed_at"] is not None
 
 
+@ON_ONE_DATABASE
 async def test_whoever_merges_has_opened_what_it_holds(client: httpx.AsyncClient, as_: As, app: FastAPI) -> None:
     one, other = await two(client, as_, EXTREME, EXTREME)
 
@@ -170,6 +175,7 @@ async def test_each_side_of_a_split_has_its_alert_again(client: httpx.AsyncClien
     await agree(database)
 
 
+@ON_ONE_DATABASE
 async def test_what_an_office_has_closed_is_not_raised_by_a_split(client: httpx.AsyncClient, as_: As) -> None:
     one, other = await two(client, as_, URGENT, EXTREME)
     town = as_(TOWN, "desk")
@@ -182,6 +188,7 @@ async def test_what_an_office_has_closed_is_not_raised_by_a_split(client: httpx.
     assert await open_alerts(client, as_) == {one["alert_id"]: (one["incident_id"], "orange", "raised")}
 
 
+@ON_ONE_DATABASE
 async def test_what_was_closed_while_they_were_one_stays_closed(client: httpx.AsyncClient, as_: As) -> None:
     one, other = await two(client, as_, URGENT, EXTREME)
     town = as_(TOWN, "desk")
@@ -193,6 +200,7 @@ async def test_what_was_closed_while_they_were_one_stays_closed(client: httpx.As
     assert await open_alerts(client, as_) == {}
 
 
+@ON_ONE_DATABASE
 async def test_an_alert_follows_its_only_reports_into_a_new_incident(client: httpx.AsyncClient, as_: As) -> None:
     one = await post(client, as_(VILLAGE, "reporter"))
     urgent = await post(client, as_(TOWN, "desk"), node=NEIGHBOUR, incident_id=one["incident_id"], **URGENT)

@@ -26,7 +26,7 @@ from tests.builders import (
     report,
 )
 from tests.drills.acts import begin
-from tests.matters.acts import FIRE, As, act, agree, done, post, refused, standing
+from tests.matters.acts import FIRE, ON_ONE_DATABASE, As, act, agree, done, post, refused, standing
 from tests.tables import counts, rows
 
 pytestmark = pytest.mark.anyio
@@ -68,6 +68,7 @@ async def test_a_merge_moves_all_reports_and_leaves_an_alias(
     await agree(database)
 
 
+@ON_ONE_DATABASE
 async def test_lists_hide_aliases_unless_asked(client: httpx.AsyncClient, as_: As) -> None:
     one, other = await two(client, as_)
     town = as_(TOWN, "desk")
@@ -95,6 +96,7 @@ async def test_the_device_learns_where_its_reports_went(client: httpx.AsyncClien
     assert (told["office"], told["reason"]) == (TOWN, "【演练】同一险情")
 
 
+@ON_ONE_DATABASE
 async def test_both_timelines_tell_of_it_in_both_languages(client: httpx.AsyncClient, as_: As) -> None:
     one, other = await two(client, as_)
     town = as_(TOWN, "desk")
@@ -116,6 +118,7 @@ async def test_both_timelines_tell_of_it_in_both_languages(client: httpx.AsyncCl
     ).status_code == 404
 
 
+@ON_ONE_DATABASE
 async def test_the_graver_headline_stands_and_nodes_are_joined(client: httpx.AsyncClient, as_: As) -> None:
     one, other = await two(client, as_, **URGENT)
 
@@ -126,6 +129,7 @@ async def test_the_graver_headline_stands_and_nodes_are_joined(client: httpx.Asy
     assert merged["incident"]["node"] == VILLAGE
 
 
+@ON_ONE_DATABASE
 async def test_the_same_merge_again_changes_nothing(client: httpx.AsyncClient, as_: As, database: Database) -> None:
     one, other = await two(client, as_)
     town = as_(TOWN, "desk")
@@ -204,6 +208,7 @@ async def test_a_report_close_to_where_an_alias_was_finds_it_too(client: httpx.A
 @pytest.mark.parametrize(
     ("node", "status"), [(VILLAGE, 422), (NEIGHBOUR, 404), (TOWN, 200), (OTHER_TOWN, 404), (CITY, 200)]
 )
+@ON_ONE_DATABASE
 async def test_a_desk_merges_what_lies_in_its_subtree(
     client: httpx.AsyncClient, as_: As, node: str, status: int
 ) -> None:
@@ -233,6 +238,7 @@ async def test_across_towns_it_is_the_city_that_merges(client: httpx.AsyncClient
     await agree(database)
 
 
+@ON_ONE_DATABASE
 async def test_a_village_merges_nothing_and_nobody_without_the_scope(client: httpx.AsyncClient, as_: As) -> None:
     one = await post(client, as_(VILLAGE, "reporter"))
     other = await post(client, as_(VILLAGE, "reporter"), **FIRE)
@@ -247,6 +253,7 @@ async def test_a_village_merges_nothing_and_nobody_without_the_scope(client: htt
     )
 
 
+@ON_ONE_DATABASE
 async def test_what_cannot_be_merged_is_refused_with_a_sentence(client: httpx.AsyncClient, as_: As) -> None:
     one, other = await two(client, as_)
     third = await post(client, as_(THIRD, "reporter"))
@@ -271,6 +278,7 @@ async def test_what_cannot_be_merged_is_refused_with_a_sentence(client: httpx.As
     assert "已并入" in answer.json()["detail"]
 
 
+@ON_ONE_DATABASE
 async def test_real_and_drill_never_merge(client: httpx.AsyncClient, as_: As) -> None:
     drill = await begin(client, as_(TOWN, "supervisor"))
     other_drill = await begin(client, as_(TOWN, "supervisor"))

@@ -20,7 +20,7 @@ from tests.builders import (
     URGENT,
     VILLAGE,
 )
-from tests.matters.acts import As, act, done, post, refused
+from tests.matters.acts import ON_ONE_DATABASE, As, act, done, post, refused
 from tests.tables import rows
 
 pytestmark = pytest.mark.anyio
@@ -49,6 +49,7 @@ async def test_an_office_is_set_to_lead(client: httpx.AsyncClient, as_: As, data
     assert len(await rows(database, IncidentStep)) == 1
 
 
+@ON_ONE_DATABASE
 async def test_only_an_office_of_the_callers_subtree_is_set_to_lead(client: httpx.AsyncClient, as_: As) -> None:
     incident = (await post(client, as_(VILLAGE, "reporter")))["incident_id"]
     town = as_(TOWN, "desk")
@@ -61,6 +62,7 @@ async def test_only_an_office_of_the_callers_subtree_is_set_to_lead(client: http
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))
+@ON_ONE_DATABASE
 async def test_an_outcome_closes_the_matter_and_every_device_learns_it(
     client: httpx.AsyncClient, as_: As, outcome: Outcome
 ) -> None:
@@ -94,6 +96,7 @@ async def test_a_matter_with_an_open_alert_does_not_end(client: httpx.AsyncClien
     assert (await done(client, town, incident, "outcome", **ENDED))["applied"] is True
 
 
+@ON_ONE_DATABASE
 async def test_what_has_ended_is_reopened_before_anything_else(client: httpx.AsyncClient, as_: As) -> None:
     one = await post(client, as_(VILLAGE, "reporter"))
     other = await post(client, as_(NEIGHBOUR, "reporter"))
@@ -122,6 +125,7 @@ async def test_what_has_ended_is_reopened_before_anything_else(client: httpx.Asy
     assert (await done(client, town, second, "merge", into=first))["applied"] is True
 
 
+@ON_ONE_DATABASE
 async def test_a_report_that_names_an_ended_matter_opens_it_again(client: httpx.AsyncClient, as_: As) -> None:
     made = await post(client, as_(VILLAGE, "reporter"))
     town, incident = as_(TOWN, "desk"), made["incident_id"]
@@ -135,6 +139,7 @@ async def test_a_report_that_names_an_ended_matter_opens_it_again(client: httpx.
     assert (await done(client, town, incident, "outcome", **ENDED))["applied"] is True
 
 
+@ON_ONE_DATABASE
 async def test_the_office_that_leads_may_end_it(client: httpx.AsyncClient, as_: As) -> None:
     made = await post(client, as_(VILLAGE, "reporter"))
     village, incident = as_(VILLAGE, "desk"), made["incident_id"]
@@ -145,6 +150,7 @@ async def test_the_office_that_leads_may_end_it(client: httpx.AsyncClient, as_: 
     assert await refused(client, village, incident, "reopen") == (403, "desk_above")
 
 
+@ON_ONE_DATABASE
 async def test_an_alias_has_no_outcome_of_its_own(client: httpx.AsyncClient, as_: As) -> None:
     one = await post(client, as_(VILLAGE, "reporter"))
     other = await post(client, as_(NEIGHBOUR, "reporter"))
@@ -157,6 +163,7 @@ async def test_an_alias_has_no_outcome_of_its_own(client: httpx.AsyncClient, as_
     assert await refused(client, town, one["incident_id"], "outcome", outcome="gone", text="x") == (422, "invalid")
 
 
+@ON_ONE_DATABASE
 async def test_what_is_written_into_the_text_is_masked(client: httpx.AsyncClient, as_: As) -> None:
     made = await post(client, as_(VILLAGE, "reporter"))
     town = as_(TOWN, "desk")

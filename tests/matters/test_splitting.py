@@ -14,7 +14,7 @@ from app.core.ids import new_id
 from app.incidents.models import IncidentMove, IncidentStep
 from tests.alerts.acts import got
 from tests.builders import CITY, FAR_VILLAGE, FOURTH, NEIGHBOUR, NOON, OTHER_TOWN, THIRD, TOWN, URGENT, VILLAGE
-from tests.matters.acts import FIRE, As, agree, done, post, refused, standing
+from tests.matters.acts import FIRE, ON_ONE_DATABASE, As, agree, done, post, refused, standing
 from tests.tables import counts, rows
 
 pytestmark = pytest.mark.anyio
@@ -53,6 +53,7 @@ async def test_named_reports_leave_into_a_new_incident(client: httpx.AsyncClient
     await agree(database)
 
 
+@ON_ONE_DATABASE
 async def test_when_the_first_node_leaves_the_rest_begins_where_it_was_heard_next(
     client: httpx.AsyncClient, as_: As, database: Database
 ) -> None:
@@ -90,6 +91,7 @@ async def test_a_split_undoes_a_merge_and_history_keeps_both(
     assert [step["type"] for step in steps] == ["incident.merged", "incident.restored"]
 
 
+@ON_ONE_DATABASE
 async def test_what_came_after_the_merge_stays(client: httpx.AsyncClient, as_: As, database: Database) -> None:
     one = await post(client, as_(VILLAGE, "reporter"))
     other = await post(client, as_(NEIGHBOUR, "reporter"))
@@ -149,6 +151,7 @@ async def test_an_alias_that_brought_aliases_takes_them_along(
     await agree(database)
 
 
+@ON_ONE_DATABASE
 async def test_an_inner_alias_leaves_the_whole_alone(client: httpx.AsyncClient, as_: As, database: Database) -> None:
     made = [await post(client, as_(node, "reporter")) for node in (VILLAGE, NEIGHBOUR, THIRD)]
     one, two, three = (report["incident_id"] for report in made)
@@ -176,6 +179,7 @@ async def test_a_dry_run_of_a_split_stores_nothing(client: httpx.AsyncClient, as
     assert shown["other"]["node"] == NEIGHBOUR
 
 
+@ON_ONE_DATABASE
 async def test_what_cannot_be_split_is_refused(client: httpx.AsyncClient, as_: As) -> None:
     first, second, third = await one_of_three(client, as_)
     stranger = await post(client, as_(FOURTH, "reporter"))
@@ -203,6 +207,7 @@ async def test_what_cannot_be_split_is_refused(client: httpx.AsyncClient, as_: A
     )
 
 
+@ON_ONE_DATABASE
 async def test_an_alias_that_stands_alone_again_is_no_news(client: httpx.AsyncClient, as_: As) -> None:
     one = await post(client, as_(VILLAGE, "reporter"))
     other = await post(client, as_(NEIGHBOUR, "reporter"))
@@ -215,6 +220,7 @@ async def test_an_alias_that_stands_alone_again_is_no_news(client: httpx.AsyncCl
     assert (again["applied"], again["notice"]["code"]) == (False, "incident_split_before")
 
 
+@ON_ONE_DATABASE
 async def test_an_alias_whose_reports_have_all_left_is_not_opened_empty(client: httpx.AsyncClient, as_: As) -> None:
     one = await post(client, as_(VILLAGE, "reporter"))
     other = await post(client, as_(NEIGHBOUR, "reporter"))
@@ -225,6 +231,7 @@ async def test_an_alias_whose_reports_have_all_left_is_not_opened_empty(client: 
     assert await refused(client, town, one["incident_id"], "split", alias=other["incident_id"]) == (409, "alias_empty")
 
 
+@ON_ONE_DATABASE
 async def test_the_next_towns_reports_are_split_off_by_the_city(
     client: httpx.AsyncClient, as_: As, database: Database
 ) -> None:
@@ -242,6 +249,7 @@ async def test_the_next_towns_reports_are_split_off_by_the_city(
     await agree(database)
 
 
+@ON_ONE_DATABASE
 async def test_a_node_that_moved_while_its_incident_was_an_alias_is_found_in_its_new_town(
     client: httpx.AsyncClient, as_: As, database: Database
 ) -> None:

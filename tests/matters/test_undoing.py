@@ -154,7 +154,7 @@ class World:
         return self.incidents[number % len(self.incidents)]
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(life=LIVES)
 @example(
     life=(
