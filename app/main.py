@@ -53,6 +53,7 @@ from app.matters.routes import router as matters_router
 from app.nodes.models import City
 from app.nodes.routes import router as nodes_router
 from app.reports import service as reports
+from app.reports.routes import held as custody_router
 from app.reports.routes import router as reports_router
 from app.rollcalls import engine as rollcalls_engine
 from app.rollcalls import service as rollcalls
@@ -121,6 +122,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
         hazards_router,
         reports_router,
         quarantine_router,
+        custody_router,
         attachments_router,
         incidents_router,
         matters_router,

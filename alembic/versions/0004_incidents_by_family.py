@@ -96,6 +96,16 @@ def upgrade() -> None:
             batch_op.f("ix_attachments_city_id_state_begun_at"), ["city_id", "state", "begun_at"], unique=False
         )
 
+    with op.batch_alter_table("custody", schema=None) as batch_op:
+        batch_op.add_column(
+            sa.Column(
+                "acknowledge_by",
+                sa.DateTime(timezone=True),
+                nullable=True,
+                comment="once opened: to be taken on by then",
+            )
+        )
+
     with op.batch_alter_table("incident_steps", schema=None) as batch_op:
         batch_op.add_column(
             sa.Column(
@@ -144,6 +154,9 @@ def downgrade() -> None:
 
     with op.batch_alter_table("incident_steps", schema=None) as batch_op:
         batch_op.drop_column("kept")
+
+    with op.batch_alter_table("custody", schema=None) as batch_op:
+        batch_op.drop_column("acknowledge_by")
 
     with op.batch_alter_table("attachments", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_attachments_city_id_state_begun_at"))

@@ -95,9 +95,7 @@ async def refresh(conn: AsyncConnection, *, token: str, lives: Lives, hand_in: t
         at = max(now, last_used + TICK) if last_used else now
         await conn.execute(update(Token).where(Token.token_hash == digest(token)).values(used_at=at))
     elif used_at == last_used:
-        lost = update(Token).where(
-            Token.sign_in_id == row.sign_in_id, Token.kind == "refresh", Token.used_at.is_(None)
-        )
+        lost = update(Token).where(Token.sign_in_id == row.sign_in_id, Token.kind == "refresh", Token.used_at.is_(None))
         await conn.execute(lost.values(used_at=last_used - TICK))
     else:
         await _end_sign_in(conn, row.sign_in_id)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.alerts import escalation
 from app.alerts.models import Alert, AlertStep
 from app.alerts.service import COLUMNS, Row, event, readable
-from app.alerts.views import AlertActed, Notice, Owner, alert_acted
+from app.alerts.views import AlertActed, Owner, alert_acted
 from app.core import problems
 from app.core.caller import Caller
 from app.core.clock import ZONE
@@ -22,6 +22,7 @@ from app.feed.service import Event
 from app.nodes import lookup
 from app.nodes.lookup import Place
 from app.reports import custody
+from app.reports.views import Notice
 
 CLOSED = Notice(code="alert_closed", text="It is closed: nothing was changed.", text_zh="警报已关闭，未作更改。")
 OWN = Notice(code="alert_yours", text="You have it already: nothing was changed.", text_zh="您已确认，未作更改。")
@@ -82,8 +83,8 @@ async def acknowledge(
         f"{place.name} takes it on" + (f" until {_clock(until)}." if until else "."),
         f"{place.name}已确认" + (f"，时限至 {_clock(until)}。" if until else "。"),
     )
-    await custody.acknowledge(conn, city_id=row["city_id"], node_code=caller.node, alert_id=alert_id, now=now)
-    return alert_acted(await carry_out(conn, row, [done], place=place, now=now))
+    taken_on = await custody.acknowledge(conn, caller=caller, alert_id=alert_id, now=now)
+    return alert_acted(await carry_out(conn, row, [done], place=place, now=now, also=taken_on))
 
 
 async def release(conn: AsyncConnection, *, caller: Caller, alert_id: UUID, note: str, now: datetime) -> AlertActed:
@@ -164,10 +165,12 @@ async def locked(conn: AsyncConnection, *, caller: Caller, alert_id: UUID) -> Ro
     return row._asdict()
 
 
-async def carry_out(conn: AsyncConnection, row: Row, done: Sequence[Done], *, place: Place, now: datetime) -> Row:
-    """`write`, and append its events to the log; the alert's last version."""
+async def carry_out(
+    conn: AsyncConnection, row: Row, done: Sequence[Done], *, place: Place, now: datetime, also: Sequence[Event] = ()
+) -> Row:
+    """`write`, and append its events to the log, and what `also` happened; the alert's last version."""
     changed, events = await write(conn, row, done, place=place, now=now)
-    await feed.append(conn, city_id=row["city_id"], operations=[events], now=now)
+    await feed.append(conn, city_id=row["city_id"], operations=[events, *([one] for one in also)], now=now)
     return changed
 
 

@@ -124,7 +124,11 @@ async def stream_changes(
 async def get_alert(request: Request, caller: Reader, alert_id: UUID) -> AlertView:
     """One alert. Read by a person at a desk that holds its reports, they are opened there."""
     return await service.open_alert(
-        database_of(request), caller=caller, alert_id=alert_id, now=request.app.state.clock.now()
+        database_of(request),
+        policy=request.app.state.policy,
+        caller=caller,
+        alert_id=alert_id,
+        now=request.app.state.clock.now(),
     )
 
 

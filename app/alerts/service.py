@@ -17,6 +17,7 @@ from app.core.errors import Problem
 from app.drills.scope import of_drill
 from app.feed import service as feed
 from app.feed.service import Event, Head
+from app.hazards.policy import Policy
 from app.nodes.scope import visible
 from app.nodes.service import TreeChange
 from app.reports import custody
@@ -127,7 +128,7 @@ async def get(conn: AsyncConnection, *, caller: Caller, alert_id: UUID) -> Alert
     return alert_view(row._asdict())
 
 
-async def open_alert(database: Database, *, caller: Caller, alert_id: UUID, now: datetime) -> AlertView:
+async def open_alert(database: Database, *, policy: Policy, caller: Caller, alert_id: UUID, now: datetime) -> AlertView:
     """`get`; and where a person at a desk reads it that holds its reports unopened, they are opened there."""
     async with database.reading() as conn:
         found = await get(conn, caller=caller, alert_id=alert_id)
@@ -136,7 +137,9 @@ async def open_alert(database: Database, *, caller: Caller, alert_id: UUID, now:
         )
     if is_news:
         async with database.writing() as conn:
-            await custody.open_alert(conn, city_id=caller.city_id, node_code=caller.node, alert_id=alert_id, now=now)
+            events = await custody.open_alert(conn, caller=caller, alert_id=alert_id, policy=policy, now=now)
+            if events:
+                await feed.append(conn, city_id=caller.city_id, operations=[[one] for one in events], now=now)
     return found
 
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.alerts.escalation import plan, targets
 from app.core.times import Time
-from app.reports.views import Reason
+from app.reports.views import Notice, Reason
 
 
 class AlertNode(BaseModel):
@@ -85,14 +85,6 @@ class AlertView(BaseModel):
     close_reason: str | None
     origin: str = Field("reports", description="reports, or what a machine found: silence, detection")
     drill_id: UUID | None = Field(None, description="the drill it belongs to; none: it is real")
-
-
-class Notice(BaseModel):
-    """Why an act changed nothing."""
-
-    code: str
-    text: str
-    text_zh: str
 
 
 class AlertActed(AlertView):

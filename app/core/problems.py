@@ -450,3 +450,16 @@ ALERT_OPEN = Kind(
     "其警报 {alert} 尚未关闭，请先关闭警报。",
 )
 DUE_PAST = Kind("due_past", 422, "due_at has passed. Choose a later time.", "due_at 已过，请选择更晚的时间。")
+
+CUSTODY_ELSEWHERE = Kind(
+    "custody_elsewhere",
+    409,
+    "Your office does not hold this report: {offices} do(es). Ask there.",
+    "本单位未持有该报告，现由 {offices} 持有，请与其联系。",
+)
+FORWARD_WRONG = Kind(
+    "forward_wrong",
+    422,
+    "It cannot be passed to {to}: choose the office above, one right below, or from the city any open office.",
+    "不能转交 {to}：请选择上级单位、直接下级单位，市级可选择任一未撤销单位。",
+)

@@ -111,19 +111,28 @@ class AlertsPolicy(Part):
         return timedelta(minutes=self.due_minutes[level])
 
 
+# What a policy file from before says nothing of: how long an office has to take on what it has opened.
+ACKNOWLEDGE_MINUTES = {Level.RED: 15, Level.ORANGE: 30, Level.YELLOW: 120, Level.BLUE: 480, Level.ROUTINE: 1440}
+
+
 class CustodyPolicy(Part):
-    """How long an office has to open a report."""
+    """How long an office has to open a report, and then to take it on."""
 
     due_minutes: dict[Literal["village", "town", "city"], dict[Level, Minutes]]
+    acknowledge_minutes: dict[Level, Minutes] = ACKNOWLEDGE_MINUTES
 
     @model_validator(mode="after")
     def _is_sound(self) -> "CustodyPolicy":
         for tier in ("village", "town", "city"):
             if tier not in self.due_minutes:
                 raise ValueError(f"due_minutes has no {tier}; add it")
-        for minutes in self.due_minutes.values():
+        for minutes in (*self.due_minutes.values(), self.acknowledge_minutes):
             _need_every_level(minutes)
         return self
+
+    def acknowledge(self, level: Level) -> timedelta:
+        """How long an office has to take on what it has opened."""
+        return timedelta(minutes=self.acknowledge_minutes[level])
 
     def due(self, tier: str, level: Level) -> timedelta:
         """How long an office of this tier has."""

@@ -166,7 +166,8 @@ def match(seen: Seen, candidates: Iterable[Candidate], limits: Limits) -> Match 
             metres = _metres(seen, candidate)
             if metres is not None and metres <= limits.radius_m:
                 found = metres, candidate.id, candidate
-                nearest = found if nearest is None else min(nearest, found)
+                # One incident may stand here twice, with the place of another that became part of it.
+                nearest = found if nearest is None else min(nearest, found, key=lambda one: one[:2])
     if own is not None:
         return Match(
             own.id, "match.same_node", "The same office reported this hazard before.", "同一单位此前已报告该灾种。"

@@ -29,6 +29,7 @@ from app.intake.submission import Submission
 from app.intake.views import QuarantineView
 from app.nodes import lookup
 from app.nodes.lookup import Place
+from app.reports import acting
 from app.reports import service as reports
 from app.reports.events import event
 from app.reports.models import Custody, Report, ReportVersion
@@ -119,11 +120,12 @@ async def apply(
     holders = rows.custody(
         after, place, policy, tempo, since=now, urgent=urgent, owner=change.row["owner"] if change else None
     )
+    told = await acting.answered(conn, row=after, caller=one.caller, now=now)
     await _hold(conn, held, holders, urgent=urgent and change is not None)
     happened = [event("report.corrected", after, was=row["level"], office=one.caller.node)]
     if change is not None:
         happened.append(alerts.event(change.event, change.row))
-    await feed.append(conn, city_id=city_id, operations=[happened], now=now)
+    await feed.append(conn, city_id=city_id, operations=[happened, *([one] for one in told)], now=now)
     return Corrected("updated", await reports.get(conn, caller=reader, report_id=one.id))
 
 

@@ -104,6 +104,7 @@ def custody(
                 "due_at": due_at,
                 "bypass_at": due_at if may_be_bypassed else None,
                 "opened_at": None,
+                "acknowledge_by": None,
                 "acknowledged_at": None,
                 "bypassed_at": None,
                 "given_by": None,

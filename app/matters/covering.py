@@ -87,7 +87,9 @@ async def merge(
         return Covered([theirs, ours], []), ours["id"]
     if custody.opens(caller):
         # Whoever merges has looked at both. Other offices still owe it to open what they hold.
-        await custody.open_alert(conn, city_id=caller.city_id, node_code=caller.node, alert_id=ours["id"], now=log.now)
+        log.moved += await custody.open_alert(
+            conn, caller=caller, alert_id=ours["id"], policy=rules.policy, now=log.now
+        )
     reason = f"合并：由警报 {theirs['id']} 代表 / merged: alert {theirs['id']} stands for it"
     closed = Done(
         "alert.closed",

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.alerts.views import Notice
 from app.core import problems
 from app.core.caller import Caller
 from app.core.clock import ZONE, day_of
@@ -21,6 +20,7 @@ from app.matters.views import ENDED, IS_OPEN, LEADS, Acted
 from app.matters.written import Log
 from app.nodes import lookup
 from app.reports.events import event as report_event
+from app.reports.views import Notice
 
 
 async def assign(

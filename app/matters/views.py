@@ -2,8 +2,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from app.alerts.views import AlertView, Notice
+from app.alerts.views import AlertView
 from app.incidents.views import IncidentView
+from app.reports.views import Notice
 
 MERGED = Notice(
     code="incident_merged_before",

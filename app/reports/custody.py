@@ -5,12 +5,16 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, exists, func, not_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
 from app.core.caller import Caller
 from app.core.database import among
+from app.feed.service import Event
+from app.hazards.cap import Level
+from app.hazards.policy import Policy
+from app.reports import stepping
 from app.reports.models import Custody, Report
 
 
@@ -19,14 +23,18 @@ def opens(caller: Caller) -> bool:
     return caller.account_id is not None and "alerts:act" in caller.scopes
 
 
-async def open_report(conn: AsyncConnection, *, city_id: str, node_code: str, report_id: UUID, now: datetime) -> None:
-    """The office has opened the report; only the first time counts."""
-    await _open(conn, city_id, node_code, Custody.report_id == report_id, now)
+async def open_report(
+    conn: AsyncConnection, *, caller: Caller, report_id: UUID, policy: Policy, now: datetime
+) -> list[Event]:
+    """The caller's office has opened the report; only the first time counts, and is told."""
+    return await _open(conn, caller, Custody.report_id == report_id, policy, now)
 
 
-async def open_alert(conn: AsyncConnection, *, city_id: str, node_code: str, alert_id: UUID, now: datetime) -> None:
-    """The office has opened the alert, and with it all its reports."""
-    await _open(conn, city_id, node_code, Custody.report_id.in_(_reports_of(city_id, alert_id)), now)
+async def open_alert(
+    conn: AsyncConnection, *, caller: Caller, alert_id: UUID, policy: Policy, now: datetime
+) -> list[Event]:
+    """The caller's office has opened the alert, and with it all its reports that it holds."""
+    return await _open(conn, caller, Custody.report_id.in_(_reports_of(caller.city_id, alert_id)), policy, now)
 
 
 async def unopened(conn: AsyncConnection, *, city_id: str, node_code: str, alert_id: UUID) -> bool:
@@ -40,20 +48,23 @@ async def unopened(conn: AsyncConnection, *, city_id: str, node_code: str, alert
     return (await conn.execute(query.limit(1))).first() is not None
 
 
-async def acknowledge(conn: AsyncConnection, *, city_id: str, node_code: str, alert_id: UUID, now: datetime) -> None:
-    """The office has taken the alert on, and with it all its reports that it holds."""
-    await conn.execute(
+async def acknowledge(conn: AsyncConnection, *, caller: Caller, alert_id: UUID, now: datetime) -> list[Event]:
+    """The caller's office has taken the alert on, and with it all its reports that it holds."""
+    taken = await conn.execute(
         update(Custody)
         .where(
-            Custody.city_id == city_id,
-            Custody.node_code == node_code,
+            Custody.city_id == caller.city_id,
+            Custody.node_code == caller.node,
             Custody.state.in_(("received", "opened")),
-            Custody.report_id.in_(_reports_of(city_id, alert_id)),
+            Custody.report_id.in_(_reports_of(caller.city_id, alert_id)),
         )
         .values(
             state="acknowledged", acknowledged_at=now, opened_at=func.coalesce(Custody.opened_at, now), bypass_at=None
         )
+        .returning(Custody.report_id)
     )
+    rows = await stepping.rows_of(conn, city_id=caller.city_id, ids=taken.scalars().all())
+    return await stepping.take(conn, rows, type="report.acknowledged", caller=caller, now=now)
 
 
 async def overdue(conn: AsyncConnection, *, city_id: str, alerts: Collection[UUID], now: datetime) -> Sequence[Any]:
@@ -105,8 +116,8 @@ async def spare(conn: AsyncConnection, *, city_id: str, alerts: Collection[UUID]
     )
 
 
-async def hand_over(conn: AsyncConnection, *, city_id: str, old: str, new: str) -> None:
-    """What one office holds and has not taken on, another holds from now on."""
+async def hand_over(conn: AsyncConnection, *, city_id: str, old: str, new: str, of: str | None = None) -> None:
+    """What one office holds and has not taken on, another holds from now on; all of it, or one node's (`of`)."""
     has = aliased(Custody)
     theirs = (
         exists()
@@ -120,17 +131,37 @@ async def hand_over(conn: AsyncConnection, *, city_id: str, old: str, new: str) 
             Custody.node_code == old,
             Custody.state.in_(("received", "opened")),
             not_(theirs),
+            *([] if of is None else [exists().where(_report_of(of))]),
         )
         .values(node_code=new)
     )
 
 
-async def _open(conn: AsyncConnection, city_id: str, node_code: str, which: Any, now: datetime) -> None:
-    await conn.execute(
+def _report_of(node_code: str) -> ColumnElement[bool]:
+    return and_(Report.city_id == Custody.city_id, Report.id == Custody.report_id, Report.node_code == node_code)
+
+
+async def _open(conn: AsyncConnection, caller: Caller, which: Any, policy: Policy, now: datetime) -> list[Event]:
+    opened = await conn.execute(
         update(Custody)
-        .where(Custody.city_id == city_id, Custody.node_code == node_code, Custody.state == "received", which)
+        .where(Custody.city_id == caller.city_id, Custody.node_code == caller.node, Custody.state == "received", which)
         .values(state="opened", opened_at=now, bypass_at=None)
+        .returning(Custody.report_id)
     )
+    rows = await stepping.rows_of(conn, city_id=caller.city_id, ids=opened.scalars().all())
+    by = {row["id"]: now + policy.custody.acknowledge(Level(row["level"])) for row in rows}
+    if by:
+        await conn.execute(
+            update(Custody)
+            .where(
+                Custody.city_id == caller.city_id,
+                Custody.node_code == caller.node,
+                Custody.report_id == bindparam("opened_id"),
+            )
+            .values(acknowledge_by=bindparam("by")),
+            [{"opened_id": report_id, "by": at} for report_id, at in by.items()],
+        )
+    return await stepping.take(conn, rows, type="report.opened", caller=caller, now=now, due=by)
 
 
 def _reports_of(city_id: str, alert_id: UUID) -> Any:

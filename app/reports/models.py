@@ -80,6 +80,7 @@ class Custody(Base):
         UtcDateTime, comment="unless opened by then, the office is bypassed; none: it cannot be, or was"
     )
     opened_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    acknowledge_by: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="once opened: to be taken on by then")
     acknowledged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     bypassed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="it did not open the report in time")
     given_by: Mapped[str | None] = mapped_column(String(32), comment="the office that returned or forwarded it here")

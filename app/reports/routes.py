@@ -1,11 +1,13 @@
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.core.caller import Caller, may
-from app.core.database import Reading, Snapshot, database_of
-from app.core.paging import Cursor, Limit
+from app.core.database import Reading, Snapshot, Writing, database_of
+from app.core.paging import Cursor, Limit, Page
+from app.core.texts import clean
 from app.core.times import Time
 from app.drills.scope import DrillId
 from app.feed import cursors
@@ -13,13 +15,17 @@ from app.feed import service as feed
 from app.feed.heads import heads_of
 from app.hazards.cap import Level
 from app.nodes.models import CODE_PATTERN
-from app.reports import service, versions
+from app.reports import acting, holding, service, timeline, versions
+from app.reports.schemas import Forward, Note, Question
 from app.reports.versions import Versions
-from app.reports.views import ReportChanges, ReportList, ReportView
+from app.reports.views import HeldView, ReportActed, ReportChanges, ReportList, ReportView, StepList
 
 router = APIRouter(prefix="/v1/reports", tags=["reports"])
 
+held = APIRouter(prefix="/v1/custody", tags=["reports"])
+
 Reader = Annotated[Caller, Depends(may("reports:read"))]
+Desk = Annotated[Caller, Depends(may("alerts:act"))]
 
 
 @router.get("")
@@ -70,7 +76,11 @@ async def follow_changes(
 async def get_report(request: Request, caller: Reader, report_id: UUID) -> ReportView:
     """One report. Read by a person at a desk that holds it, it is opened there."""
     return await service.open_report(
-        database_of(request), caller=caller, report_id=report_id, now=request.app.state.clock.now()
+        database_of(request),
+        policy=request.app.state.policy,
+        caller=caller,
+        report_id=report_id,
+        now=request.app.state.clock.now(),
     )
 
 
@@ -78,3 +88,81 @@ async def get_report(request: Request, caller: Reader, report_id: UUID) -> Repor
 async def list_versions(caller: Reader, conn: Reading, report_id: UUID) -> Versions:
     """All that a report has said, the first version first; the last one stands."""
     return Versions(items=await versions.of_report(conn, caller=caller, report_id=report_id))
+
+
+@router.get("/{report_id}/timeline")
+async def get_timeline(caller: Reader, conn: Reading, report_id: UUID) -> StepList:
+    """The report's way through the offices: who received, opened, took on, asked back, passed on, and until when."""
+    return StepList(items=await timeline.of_report(conn, caller=caller, report_id=report_id))
+
+
+@router.post("/{report_id}/acknowledge")
+async def acknowledge_report(
+    request: Request, caller: Desk, conn: Writing, report_id: UUID, body: Note | None = None
+) -> ReportActed:
+    """Take on a report that the caller's office holds."""
+    note = _clean(body.note, "/note") if body else ""
+    return await acting.acknowledge(conn, caller=caller, report_id=report_id, note=note, now=_now(request))
+
+
+@router.post("/{report_id}/return")
+async def return_report(request: Request, caller: Desk, conn: Writing, report_id: UUID, body: Question) -> ReportActed:
+    """Ask back: the office that gave the report, or filed it, holds it with the question."""
+    return await acting.give_back(
+        conn,
+        policy=request.app.state.policy,
+        caller=caller,
+        report_id=report_id,
+        question=_clean(body.question, "/question", required=True),
+        now=_now(request),
+    )
+
+
+@router.post("/{report_id}/forward")
+async def forward_report(request: Request, caller: Desk, conn: Writing, report_id: UUID, body: Forward) -> ReportActed:
+    """Pass it on with a note: up, right below, or from the city to any of its offices, which may read it since."""
+    return await acting.forward(
+        conn,
+        policy=request.app.state.policy,
+        caller=caller,
+        report_id=report_id,
+        to=body.to,
+        note=_clean(body.note, "/note"),
+        now=_now(request),
+    )
+
+
+@held.get("")
+async def list_held(
+    request: Request,
+    caller: Reader,
+    conn: Reading,
+    overdue: Annotated[bool | None, Query(description="Past its time: unopened, or opened and not taken on.")] = None,
+    state: Literal["received", "opened", "acknowledged", "forwarded"] | None = None,
+    node: Annotated[str | None, Query(pattern=CODE_PATTERN)] = None,
+    drill: DrillId = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[HeldView]:
+    """What the offices of the caller's subtree hold, the first due first."""
+    items, after = await holding.list_held(
+        conn,
+        caller=caller,
+        overdue=overdue,
+        state=state,
+        node=node,
+        drill_id=drill,
+        limit=limit,
+        cursor=cursor,
+        now=_now(request),
+    )
+    return Page(items=items, next=after)
+
+
+def _now(request: Request) -> datetime:
+    now: datetime = request.app.state.clock.now()
+    return now
+
+
+def _clean(text: str, pointer: str, *, required: bool = False) -> str:
+    return clean(text, pointer=pointer, required=required)[0]

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, case, func, insert, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, bindparam, case, exists, func, insert, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core import paging, problems
@@ -19,6 +19,7 @@ from app.feed import service as feed
 from app.feed.cursors import START
 from app.feed.following import follow
 from app.feed.heads import Heads
+from app.hazards.policy import Policy
 from app.nodes.models import Node
 from app.nodes.scope import visible
 from app.nodes.service import TreeChange
@@ -181,7 +182,9 @@ async def readable(conn: AsyncConnection, *, caller: Caller, report_id: UUID) ->
     return row._asdict()
 
 
-async def open_report(database: Database, *, caller: Caller, report_id: UUID, now: datetime) -> ReportView:
+async def open_report(
+    database: Database, *, policy: Policy, caller: Caller, report_id: UUID, now: datetime
+) -> ReportView:
     """`get`; and where a person at a desk that holds it reads it for the first time, it is opened there."""
     async with database.reading() as conn:
         found = await get(conn, caller=caller, report_id=report_id)
@@ -189,7 +192,9 @@ async def open_report(database: Database, *, caller: Caller, report_id: UUID, no
     if caller.node not in held or not custody.opens(caller):
         return found
     async with database.writing() as conn:
-        await custody.open_report(conn, city_id=caller.city_id, node_code=caller.node, report_id=report_id, now=now)
+        events = await custody.open_report(conn, caller=caller, report_id=report_id, policy=policy, now=now)
+        if events:
+            await feed.append(conn, city_id=caller.city_id, operations=[events], now=now)
         return await get(conn, caller=caller, report_id=report_id)
 
 
@@ -225,11 +230,18 @@ async def list_reports(
 async def follow_tree(conn: AsyncConnection, changed: Sequence[TreeChange], now: datetime) -> None:
     """A tree listener: the offices that see more or less reports since are told to list them again.
 
-    What a merged office holds and has not taken on, its successor holds.
+    What a merged office holds and has not taken on, its successor holds; and what a town holds of a village that
+    moved, the village's new town does.
     """
     for change in changed:
-        if change.kind == "merged" and change.new_parent is not None:
+        if change.new_parent is None:
+            continue
+        if change.kind == "merged":
             await custody.hand_over(conn, city_id=change.city_id, old=change.code, new=change.new_parent)
+        elif change.kind == "moved" and change.old_parent is not None:
+            await custody.hand_over(
+                conn, city_id=change.city_id, old=change.old_parent, new=change.new_parent, of=change.code
+            )
     operations = [[happened] for change in changed if (happened := scope_changed(change)) is not None]
     if operations:
         await feed.append(conn, city_id=changed[0].city_id, operations=operations, now=now)
@@ -281,8 +293,17 @@ def _readable(caller: Caller) -> Any:
     return (
         select(*Report.__table__.columns, Node.parent_code.label("filed_by_parent"))
         .join(Node, Node.code == Report.filed_by)
-        .where(visible(caller, Report))
+        .where(seen(caller))
     )
+
+
+def seen(caller: Caller) -> ColumnElement[bool]:
+    """The reports that a caller may read: those of its subtree, and those that an office of its subtree holds."""
+    own = visible(caller, Report)
+    if caller.tier == "city":
+        return own
+    held = exists().where(Custody.city_id == Report.city_id, Custody.report_id == Report.id, visible(caller, Custody))
+    return or_(own, held)
 
 
 async def _views(conn: AsyncConnection, caller: Caller, rows: Sequence[Any]) -> list[ReportView]:

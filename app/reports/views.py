@@ -14,17 +14,30 @@ class Reason(BaseModel):
     text_zh: str
 
 
+class Notice(BaseModel):
+    """Why an act changed nothing."""
+
+    code: str
+    text: str
+    text_zh: str
+
+
 class CustodyView(BaseModel):
-    """One office that holds the report."""
+    """One office that holds the report, or held it until it passed it on."""
 
     node: str
     tier: str
     since: datetime
     due_at: datetime = Field(description="to be opened by")
-    state: str
+    state: str = Field(description="received, opened, acknowledged or forwarded")
     opened_at: datetime | None = None
+    acknowledge_by: datetime | None = Field(None, description="once opened: to be taken on by")
     acknowledged_at: datetime | None = None
     bypassed_at: datetime | None = Field(None, description="it was not opened in time: the city was told over its head")
+    given_by: str | None = Field(None, description="the office that returned or forwarded it here")
+    note: str | None = Field(None, description="that office's question or note")
+    forwarded_at: datetime | None = None
+    forwarded_to: str | None = None
 
 
 class LocationView(BaseModel):
@@ -99,8 +112,13 @@ def report_view(row: Mapping[str, Any], custody: Sequence[Mapping[str, Any]], *,
                 due_at=held["due_at"],
                 state=held["state"],
                 opened_at=held["opened_at"],
+                acknowledge_by=held["acknowledge_by"],
                 acknowledged_at=held["acknowledged_at"],
                 bypassed_at=held["bypassed_at"],
+                given_by=held["given_by"],
+                note=held["note"],
+                forwarded_at=held["forwarded_at"],
+                forwarded_to=held["forwarded_to"],
             )
             for held in custody
         ],
@@ -109,6 +127,51 @@ def report_view(row: Mapping[str, Any], custody: Sequence[Mapping[str, Any]], *,
         account_id=row["account_id"] if with_account else None,
         drill_id=row["drill_id"],
     )
+
+
+class ReportActed(ReportView):
+    """The report after the act; when the act changed nothing, `notice` says why."""
+
+    applied: bool
+    notice: Notice | None
+
+
+class HeldView(BaseModel):
+    """One report that an office holds, with its deadline."""
+
+    report_id: UUID
+    node: str
+    tier: str
+    state: str
+    since: datetime
+    due_at: datetime = Field(description="to be opened by; once opened, to be taken on by")
+    overdue_seconds: int = Field(description="0: it is not overdue")
+    given_by: str | None
+    note: str | None
+    hazard: str
+    level: str
+    report_node: str = Field(description="the node it is of")
+    summary: str
+
+
+class StepView(BaseModel):
+    """One step of a report's way through the offices."""
+
+    at: datetime
+    type: str
+    node: str | None = Field(description="the office that acted; none: a rule did")
+    tier: str | None
+    to: str | None = Field(description="who holds it since")
+    due_at: datetime | None
+    note: str
+    text: str
+    text_zh: str
+
+
+class StepList(BaseModel):
+    """A report's way, from the first step on."""
+
+    items: list[StepView]
 
 
 class ReportChange(BaseModel):

@@ -238,7 +238,7 @@ MISTAKES = [
     ),
     ("match_window_hours = 24\n", "", "incidents.match_window_hours is missing; add it."),
     ("[incidents]", "[incident]", "incidents is missing; add it."),
-    ("[escalation]", "quota = 3\n[escalation]", "custody.due_minutes.city.quota: 'quota' is not known; use 'red', "),
+    ("[escalation]", "quota = 3\n[escalation]", "custody.acknowledge_minutes.quota: 'quota' is not known; use 'red', "),
     ("[alerts]", "[quotas]\nreports = 5\n[alerts]", "quotas is not a known key; remove it or mend its spelling."),
     ("[incidents]", "[incidents", "This is not TOML: Expected ']' at the end of a table declaration (at line "),
 ]

@@ -322,6 +322,15 @@ def test_what_lies_within_the_radius_is_in_a_cell_around(lat: float, lon: float,
     assert near_key("flood.flash", other_lat, other_lon) in matching.near_keys("flood.river", lat, lon)
 
 
+def test_an_incident_may_stand_twice_among_the_candidates() -> None:
+    twice = [incident(1, headline=OTHER), incident(1)]
+
+    for hazard in ("flood.river", EMBANKMENT):
+        found = match(seen(hazard=hazard), twice, LIMITS)
+        assert found is not None
+        assert found.incident_id == UUID(int=1)
+
+
 def test_keys_are_the_familys() -> None:
     assert here_key("flood.river", VILLAGE) == here_key("earth.quake", VILLAGE) == f"natural@{VILLAGE}"
     assert near_key("flood.river", LAT, LON) == near_key("earth.quake", LAT, LON) != near_key("fire.school", LAT, LON)

@@ -32,7 +32,10 @@ class Witness(httpx.AsyncBaseTransport):
         content = await response.aread()
         assert response.status_code < 500 or response.status_code in NOT_NOW, (request.url, response.status_code)
         if response.status_code not in NOT_NOW:
-            self._check(request, response.status_code, content)
+            try:
+                self._check(request, response.status_code, content)
+            except AssertionError as error:
+                raise AssertionError(f"{error}: {response.status_code} {content.decode()[-500:]}") from None
         return httpx.Response(response.status_code, headers=response.headers, content=content, request=request)
 
     def _check(self, request: httpx.Request, status: int, content: bytes) -> None:
