@@ -237,6 +237,13 @@ class Ledger:
             if (report_id, base, said) in self.held:
                 return "quarantined"
             if self._may_hold(person, body, now):
+                # It builds on what may still be released; where a desk refused that, a person has to look at it.
+                waiting = sum(
+                    one.state == "held" and of == report_id and version is not None
+                    for (of, version, _), one in self.held.items()
+                )
+                if base > (len(stored.versions) if stored is not None else 1) + waiting + 1:
+                    return "conflict"
                 self.held[report_id, base, said] = Held(body, person.node, base)
                 return "quarantined"
             self.refusals += 1
