@@ -22,6 +22,7 @@ from app.core.settings import Settings
 from app.main import create_app
 from app.nodes.models import City, Node, NodeSpan
 from tests.bed import postgres
+from tests.bed.reused import KEEP, Databases
 from tests.builders import NOON, TREE
 
 # No test depends on how fast the machine is.
@@ -101,7 +102,13 @@ def postgres_template(postgres_server: postgres.Server) -> str:
     url = postgres_server.url(name)
     upgrade(url)
     asyncio.run(_seed(url))
+    postgres_server.execute(KEEP, name)
     return name
+
+
+@pytest.fixture(scope="session")
+def postgres_databases(postgres_server: postgres.Server, postgres_template: str) -> Databases:
+    return Databases(postgres_server, postgres_template)
 
 
 @pytest.fixture(scope="session")
@@ -128,18 +135,15 @@ def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[New
 
         yield make
         return
-    server: postgres.Server = request.getfixturevalue("postgres_server")
-    source: str = request.getfixturevalue("postgres_template")
+    databases: Databases = request.getfixturevalue("postgres_databases")
 
     def make_postgres() -> str:
-        name = f"t{new_id().hex}"
-        server.create(name, template=source)
-        made.append(name)
-        return server.url(name)
+        made.append(databases.take())
+        return databases.server.url(made[-1])
 
     yield make_postgres
     for name in made:
-        server.drop(name)
+        databases.give_back(name)
 
 
 @pytest.fixture

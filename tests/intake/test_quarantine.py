@@ -107,6 +107,8 @@ async def test_released_it_is_a_report_like_any_other(
         ("report.quarantined", False),
         ("report.received", False),
         ("report.released", False),
+        # The city read its alert.
+        ("report.opened", False),
     ]
     # The device learns of it by sending it again.
     late = await post(client, revoked, body)
