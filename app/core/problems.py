@@ -463,3 +463,9 @@ FORWARD_WRONG = Kind(
     "It cannot be passed to {to}: choose the office above, one right below, or from the city any open office.",
     "不能转交 {to}：请选择上级单位、直接下级单位，市级可选择任一未撤销单位。",
 )
+RETURN_NOWHERE = Kind(
+    "return_nowhere",
+    422,
+    "No other open office gave this report or filed it: nobody can be asked. Forward it instead.",
+    "该报告没有可询问的其他在用单位，请改为转交。",
+)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,15 +13,15 @@ from app.core import problems
 from app.core.caller import Caller
 from app.core.clock import day_of
 from app.core.errors import Problem
-from app.drills import service as drills
 from app.feed import service as feed
 from app.feed.service import Event
 from app.hazards.cap import Level
 from app.hazards.policy import Policy
 from app.nodes import lookup
 from app.nodes.lookup import Place
-from app.reports import service, stepping
-from app.reports.models import Custody
+from app.nodes.models import Node
+from app.reports import custody, moves, service, stepping
+from app.reports.models import Custody, Report
 from app.reports.views import Notice, ReportActed
 
 TAKEN = Notice(
@@ -41,16 +41,18 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A report, and who holds it; locked until the transaction ends."""
+    """A report, who holds it, and of those what is part of the caller's office; locked until the transaction ends."""
 
     report: Row
     custody: Mapping[str, Row]
+    parts: tuple[str, ...]
 
     def by(self, office: str) -> Row:
-        """The custody of an office; a Problem (409) that tells who holds it instead."""
-        if office not in self.custody:
-            raise Problem(problems.CUSTODY_ELSEWHERE, offices=", ".join(sorted(self.custody)))
-        return self.custody[office]
+        """The custody of an office, or of one that was merged into it; a Problem (409) tells who holds it instead."""
+        for code in (office, *self.parts):
+            if code in self.custody:
+                return self.custody[code]
+        raise Problem(problems.CUSTODY_ELSEWHERE, offices=", ".join(sorted(self.custody)))
 
 
 async def acknowledge(
@@ -59,12 +61,13 @@ async def acknowledge(
     """Take the report on; again, it changes nothing. A Problem (409) for an office that does not hold it."""
     held = await _locked(conn, caller, report_id)
     mine = held.by(caller.node)
-    if mine["state"] in ("acknowledged", "forwarded"):
+    state = moves.after(mine["state"], "acknowledge")
+    if state is None:
         return await _acted(conn, caller, report_id, TAKEN if mine["state"] == "acknowledged" else PASSED)
     await _write(
         conn,
         mine,
-        state="acknowledged",
+        state=state,
         acknowledged_at=now,
         opened_at=func.coalesce(Custody.opened_at, now),
         bypass_at=None,
@@ -78,27 +81,26 @@ async def give_back(
 ) -> ReportActed:
     """Return the report with a question to the office that gave it, or filed it; one's own custody waits.
 
-    A Problem (409) for an office that does not hold it, (422) when it was filed there.
+    Unopened, it is opened by this. A Problem (409) for an office that does not hold it, (422) when there is no other
+    office to ask.
     """
     held = await _locked(conn, caller, report_id)
     mine = held.by(caller.node)
-    to = mine["given_by"] or held.report["filed_by"]
-    if to == caller.node:
-        raise Problem(problems.FORWARD_WRONG, to=to)
-    asked = held.custody.get(to)
+    place = await _origin(conn, held, mine, caller, day_of(now))
+    asked = held.custody.get(place.code)
     if asked is not None and asked["given_by"] == caller.node and asked["note"] == question and _waits(asked):
         return await _acted(conn, caller, report_id, ASKED)
-    if mine["state"] == "received":
-        await _write(conn, mine, state="opened", opened_at=now, bypass_at=None)
-    place = (await lookup.places(conn, {to}))[to]
+    events = []
+    if moves.after(mine["state"], "ask") != mine["state"]:
+        events = await custody.open_report(conn, caller=caller, report_id=report_id, policy=policy, now=now)
     due = await _give(conn, held, place, caller, policy, question, now)
-    events = await stepping.take(
+    events += await stepping.take(
         conn,
         [held.report],
         type="report.returned",
         caller=caller,
         now=now,
-        to=to,
+        to=place.code,
         due={report_id: due},
         note=question,
     )
@@ -125,7 +127,7 @@ async def forward(
     await _write(
         conn,
         mine,
-        state="forwarded",
+        state=moves.after(mine["state"], "pass"),
         forwarded_at=now,
         forwarded_to=to,
         opened_at=func.coalesce(Custody.opened_at, now),
@@ -147,7 +149,7 @@ async def answered(conn: AsyncConnection, *, row: Row, caller: Caller, now: date
             Custody.report_id == row["id"],
             Custody.node_code == caller.node,
             Custody.given_by.is_not(None),
-            Custody.state.in_(("received", "opened")),
+            Custody.state.in_(moves.before("answer")),
         )
         .values(state="acknowledged", acknowledged_at=now, opened_at=func.coalesce(Custody.opened_at, now))
         .returning(Custody.given_by)
@@ -159,6 +161,13 @@ async def answered(conn: AsyncConnection, *, row: Row, caller: Caller, now: date
 
 
 async def _locked(conn: AsyncConnection, caller: Caller, report_id: UUID) -> Held:
+    # Whoever changes who holds a report locks the report, and then looks: rows that another added meanwhile are seen.
+    # The lock lets pass those who keep a step of it, who lock their custody only.
+    await conn.execute(
+        select(Report.id)
+        .where(Report.city_id == caller.city_id, Report.id == report_id)
+        .with_for_update(key_share=True)
+    )
     row = await service.readable(conn, caller=caller, report_id=report_id)
     found = await conn.execute(
         select(*Custody.__table__.columns)
@@ -167,15 +176,37 @@ async def _locked(conn: AsyncConnection, caller: Caller, report_id: UUID) -> Hel
         .with_for_update()
     )
     report = {key: value for key, value in row.items() if key != "filed_by_parent"}
-    return Held(report, {one.node_code: one._asdict() for one in found})
+    holders = {one.node_code: one._asdict() for one in found}
+    parts: tuple[str, ...] = ()
+    if caller.node not in holders:
+        merged = select(Node.code).where(Node.merged_into == caller.node, Node.code.in_(sorted(holders)))
+        parts = tuple((await conn.execute(merged.order_by(Node.code))).scalars())
+    return Held(report, holders, parts)
 
 
 def _waits(custody: Row) -> bool:
-    return custody["state"] in ("received", "opened")
+    return custody["state"] in moves.WAITING
 
 
-def _may_pass(own: Place, to: Place, today: Any) -> bool:
-    if to.code == own.code or to.city_id != own.city_id or (to.closed_on is not None and to.closed_on <= today):
+async def _origin(conn: AsyncConnection, held: Held, mine: Row, caller: Caller, today: date) -> Place:
+    """Who is to be asked: the office that gave the report, that filed it, or that it is of; as it stands today."""
+    codes = [code for code in (mine["given_by"], held.report["filed_by"], held.report["node_code"]) if code is not None]
+    query = select(Node.code, Node.merged_into).where(Node.code.in_(codes), Node.merged_into.is_not(None))
+    whole = {row.code: row.merged_into for row in await conn.execute(query)}
+    asked = [whole.get(code, code) for code in codes]
+    places = await lookup.places(conn, set(asked))
+    for code in asked:
+        if code != caller.node and _is_open(places[code], today):
+            return places[code]
+    raise Problem(problems.RETURN_NOWHERE)
+
+
+def _is_open(place: Place, today: date) -> bool:
+    return place.opened_on <= today and (place.closed_on is None or today < place.closed_on)
+
+
+def _may_pass(own: Place, to: Place, today: date) -> bool:
+    if to.code == own.code or to.city_id != own.city_id or not _is_open(to, today):
         return False
     parents = to.path[-2:-1], own.path[-2:-1]
     return own.tier == "city" or parents[0] == (own.code,) or parents[1] == (to.code,)
@@ -186,8 +217,7 @@ async def _give(
 ) -> datetime:
     """The office holds it from now on; until when it has to open it."""
     report = held.report
-    drill = await drills.find(conn, city_id=caller.city_id, drill_id=report["drill_id"]) if report["drill_id"] else None
-    tempo = policy.tempo(day_of(now)) / (drill.pace if drill else 1.0)
+    tempo = await custody.tempo(conn, policy=policy, city_id=caller.city_id, drill_id=report["drill_id"], now=now)
     due: datetime = now + policy.custody.due(to.tier, Level(report["level"])) * tempo
     values = {
         "state": "received",
@@ -204,6 +234,9 @@ async def _give(
     }
     known = held.custody.get(to.code)
     if known is not None:
+        if known["given_by"] is None:
+            # That it held the report from the first on is told by its custody, which is another one from here on.
+            await stepping.keep(conn, [stepping.received(known)])
         await _write(conn, known, **values)
     else:
         key = {"city_id": report["city_id"], "report_id": report["id"], "node_code": to.code, "tier": to.tier}

@@ -10,17 +10,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
 from app.core.caller import Caller
+from app.core.clock import day_of
 from app.core.database import among
+from app.drills import service as drills
 from app.feed.service import Event
 from app.hazards.cap import Level
 from app.hazards.policy import Policy
-from app.reports import stepping
+from app.reports import moves, stepping
 from app.reports.models import Custody, Report
 
 
 def opens(caller: Caller) -> bool:
-    """Whether a report that this caller reads is opened by it: a person at a desk, not a machine that polls."""
-    return caller.account_id is not None and "alerts:act" in caller.scopes
+    """Whether a report that this caller reads is opened by it: a person at a desk, not a machine that polls.
+
+    In a village whoever is signed in is its desk: it holds what it is asked.
+    """
+    return caller.account_id is not None and ("alerts:act" in caller.scopes or caller.tier == "village")
 
 
 async def open_report(
@@ -55,7 +60,7 @@ async def acknowledge(conn: AsyncConnection, *, caller: Caller, alert_id: UUID, 
         .where(
             Custody.city_id == caller.city_id,
             Custody.node_code == caller.node,
-            Custody.state.in_(("received", "opened")),
+            Custody.state.in_(moves.before("acknowledge")),
             Custody.report_id.in_(_reports_of(caller.city_id, alert_id)),
         )
         .values(
@@ -116,25 +121,50 @@ async def spare(conn: AsyncConnection, *, city_id: str, alerts: Collection[UUID]
     )
 
 
-async def hand_over(conn: AsyncConnection, *, city_id: str, old: str, new: str, of: str | None = None) -> None:
-    """What one office holds and has not taken on, another holds from now on; all of it, or one node's (`of`)."""
+async def hand_over(
+    conn: AsyncConnection, *, city_id: str, old: str, new: str, now: datetime, of: str | None = None
+) -> None:
+    """What one office holds and has not taken on, another holds from now on; all of it, or one node's (`of`).
+
+    What that one holds already, the first one has passed on to it. Each is a step of the report's way.
+    """
     has = aliased(Custody)
     theirs = (
         exists()
         .where(has.city_id == Custody.city_id, has.report_id == Custody.report_id, has.node_code == new)
         .correlate(Custody)
     )
-    await conn.execute(
-        update(Custody)
-        .where(
-            Custody.city_id == city_id,
-            Custody.node_code == old,
-            Custody.state.in_(("received", "opened")),
-            not_(theirs),
-            *([] if of is None else [exists().where(_report_of(of))]),
-        )
-        .values(node_code=new)
+    waiting = (
+        Custody.city_id == city_id,
+        Custody.node_code == old,
+        Custody.state.in_(moves.WAITING),
+        *([] if of is None else [exists().where(_report_of(of))]),
     )
+    told = (Custody.report_id, Custody.tier, Custody.due_at)
+    moved = await conn.execute(update(Custody).where(*waiting, not_(theirs)).values(node_code=new).returning(*told))
+    handed = list(moved)
+    passed = {"state": "forwarded", "forwarded_at": now, "forwarded_to": new, "bypass_at": None}
+    handed += await conn.execute(update(Custody).where(*waiting).values(passed).returning(*told))
+    steps = [
+        stepping.step(
+            city_id=city_id,
+            report_id=one.report_id,
+            type="report.handed_over",
+            at=now,
+            node=old,
+            tier=one.tier,
+            to=new,
+            due_at=one.due_at,
+        )
+        for one in handed
+    ]
+    await stepping.keep(conn, steps)
+
+
+async def tempo(conn: AsyncConnection, *, policy: Policy, city_id: str, drill_id: UUID | None, now: datetime) -> float:
+    """What the times allowed are multiplied by now: less in a duty period, and in a drill by its pace."""
+    drill = await drills.find(conn, city_id=city_id, drill_id=drill_id) if drill_id else None
+    return policy.tempo(day_of(now)) / (drill.pace if drill else 1.0)
 
 
 def _report_of(node_code: str) -> ColumnElement[bool]:
@@ -144,12 +174,21 @@ def _report_of(node_code: str) -> ColumnElement[bool]:
 async def _open(conn: AsyncConnection, caller: Caller, which: Any, policy: Policy, now: datetime) -> list[Event]:
     opened = await conn.execute(
         update(Custody)
-        .where(Custody.city_id == caller.city_id, Custody.node_code == caller.node, Custody.state == "received", which)
+        .where(
+            Custody.city_id == caller.city_id,
+            Custody.node_code == caller.node,
+            Custody.state.in_(moves.before("open")),
+            which,
+        )
         .values(state="opened", opened_at=now, bypass_at=None)
         .returning(Custody.report_id)
     )
     rows = await stepping.rows_of(conn, city_id=caller.city_id, ids=opened.scalars().all())
-    by = {row["id"]: now + policy.custody.acknowledge(Level(row["level"])) for row in rows}
+    tempos = {
+        drill_id: await tempo(conn, policy=policy, city_id=caller.city_id, drill_id=drill_id, now=now)
+        for drill_id in {row["drill_id"] for row in rows}
+    }
+    by = {row["id"]: now + policy.custody.acknowledge(Level(row["level"])) * tempos[row["drill_id"]] for row in rows}
     if by:
         await conn.execute(
             update(Custody)

@@ -1,6 +1,7 @@
 """Who holds which reports, and what is overdue: seen by the office itself and every office above."""
 
 from datetime import datetime
+from math import ceil
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from app.core import paging
 from app.core.caller import Caller
 from app.drills.scope import of_drill
 from app.nodes.scope import visible
+from app.reports import moves
 from app.reports.models import Custody, Report
 from app.reports.views import HeldView
 
@@ -27,7 +29,7 @@ async def list_held(
     cursor: str | None,
     now: datetime,
 ) -> tuple[list[HeldView], str | None]:
-    """What the offices of the caller's subtree hold, the first due first, and the next page's cursor."""
+    """What the offices of the caller's subtree hold, and the next page's cursor; the first to be opened first."""
     query = (
         select(
             *Custody.__table__.columns,
@@ -72,7 +74,8 @@ def _overdue(now: datetime) -> ColumnElement[bool]:
 
 def _view(row: Any, now: datetime) -> HeldView:
     due_at = row.acknowledge_by if row.state == "opened" and row.acknowledge_by else row.due_at
-    late = int((now - due_at).total_seconds()) if row.state in ("received", "opened") else 0
+    # Rounded up: what is overdue by less than a second is overdue.
+    late = ceil((now - due_at).total_seconds()) if row.state in moves.WAITING else 0
     return HeldView(
         report_id=row.report_id,
         node=row.node_code,

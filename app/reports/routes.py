@@ -139,12 +139,12 @@ async def list_held(
     conn: Reading,
     overdue: Annotated[bool | None, Query(description="Past its time: unopened, or opened and not taken on.")] = None,
     state: Literal["received", "opened", "acknowledged", "forwarded"] | None = None,
-    node: Annotated[str | None, Query(pattern=CODE_PATTERN)] = None,
+    node: Annotated[str | None, Query(pattern=CODE_PATTERN, description="What this office holds.")] = None,
     drill: DrillId = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[HeldView]:
-    """What the offices of the caller's subtree hold, the first due first."""
+    """What the offices of the caller's subtree hold; what was to be opened first comes first."""
     items, after = await holding.list_held(
         conn,
         caller=caller,

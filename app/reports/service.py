@@ -6,11 +6,12 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, case, exists, func, insert, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, bindparam, case, exists, false, func, insert, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core import paging, problems
 from app.core.caller import Caller
+from app.core.clock import day_of
 from app.core.database import Database, among, insert_into
 from app.core.errors import Problem
 from app.drills.scope import of_drill
@@ -19,6 +20,7 @@ from app.feed import service as feed
 from app.feed.cursors import START
 from app.feed.following import follow
 from app.feed.heads import Heads
+from app.feed.models import FeedEvent
 from app.hazards.policy import Policy
 from app.nodes.models import Node
 from app.nodes.scope import visible
@@ -230,17 +232,17 @@ async def list_reports(
 async def follow_tree(conn: AsyncConnection, changed: Sequence[TreeChange], now: datetime) -> None:
     """A tree listener: the offices that see more or less reports since are told to list them again.
 
-    What a merged office holds and has not taken on, its successor holds; and what a town holds of a village that
-    moved, the village's new town does.
+    What a merged office holds and has not taken on, its successor holds, and what one that is closed by now does, the
+    office above; and what a town holds of a village that moved, the village's new town does.
     """
     for change in changed:
         if change.new_parent is None:
             continue
-        if change.kind == "merged":
-            await custody.hand_over(conn, city_id=change.city_id, old=change.code, new=change.new_parent)
+        if change.kind == "merged" or (change.kind == "closed" and change.on <= day_of(now)):
+            await custody.hand_over(conn, city_id=change.city_id, old=change.code, new=change.new_parent, now=now)
         elif change.kind == "moved" and change.old_parent is not None:
             await custody.hand_over(
-                conn, city_id=change.city_id, old=change.old_parent, new=change.new_parent, of=change.code
+                conn, city_id=change.city_id, old=change.old_parent, new=change.new_parent, now=now, of=change.code
             )
     operations = [[happened] for change in changed if (happened := scope_changed(change)) is not None]
     if operations:
@@ -259,6 +261,7 @@ async def changes(
 ) -> ReportChanges:
     """What happened after the cursor `since` to the reports that the caller may see; waits up to `wait` seconds.
 
+    Whoever holds a report is told all that happens to it, whoever does it.
     A Problem (400) for a cursor that is none, (410) for one older than what is kept.
     """
     found = await follow(
@@ -266,7 +269,7 @@ async def changes(
         heads,
         city_id=caller.city_id,
         topic=TOPIC,
-        within=feed.within(caller),
+        within=or_(feed.within(caller), _held(caller, FeedEvent, FeedEvent.subject_id)),
         since=cursors.decode(since) if since else START,
         limit=limit,
         wait=wait,
@@ -298,12 +301,21 @@ def _readable(caller: Caller) -> Any:
 
 
 def seen(caller: Caller) -> ColumnElement[bool]:
-    """The reports that a caller may read: those of its subtree, and those that an office of its subtree holds."""
+    """The reports that a caller may read: those of its subtree, and those that an office of its subtree holds.
+
+    The door for a report and all that belongs to it.
+    """
     own = visible(caller, Report)
     if caller.tier == "city":
         return own
-    held = exists().where(Custody.city_id == Report.city_id, Custody.report_id == Report.id, visible(caller, Custody))
-    return or_(own, held)
+    return or_(own, _held(caller, Report, Report.id))
+
+
+def _held(caller: Caller, table: Any, report_id: Any) -> ColumnElement[bool]:
+    """That an office of the caller's subtree holds, or held, the report; the city sees all without looking."""
+    if caller.tier == "city":
+        return false()
+    return exists().where(Custody.city_id == table.city_id, Custody.report_id == report_id, visible(caller, Custody))
 
 
 async def _views(conn: AsyncConnection, caller: Caller, rows: Sequence[Any]) -> list[ReportView]:

@@ -30,6 +30,53 @@ async def rows_of(conn: AsyncConnection, *, city_id: str, ids: Sequence[UUID]) -
     return found
 
 
+def step(
+    *,
+    city_id: str,
+    report_id: UUID,
+    type: str,
+    at: datetime,
+    node: str | None,
+    tier: str | None,
+    to: str | None,
+    due_at: datetime | None,
+    note: str = "",
+) -> dict[str, Any]:
+    """A row of a report's way."""
+    return {
+        "city_id": city_id,
+        "id": new_id(),
+        "report_id": report_id,
+        "at": at,
+        "type": type,
+        "node_code": node,
+        "tier": tier,
+        "to_node": to,
+        "due_at": due_at,
+        "note": note,
+    }
+
+
+def received(custody: Row) -> dict[str, Any]:
+    """The step that an office's custody tells, which it had by the rules and not from another office."""
+    return step(
+        city_id=custody["city_id"],
+        report_id=custody["report_id"],
+        type="report.received",
+        at=custody["since"],
+        node=None,
+        tier=None,
+        to=custody["node_code"],
+        due_at=custody["due_at"],
+    )
+
+
+async def keep(conn: AsyncConnection, steps: Sequence[dict[str, Any]]) -> None:
+    """Store steps; none is fine."""
+    if steps:
+        await conn.execute(insert(ReportStep), list(steps))
+
+
 async def take(
     conn: AsyncConnection,
     reports: Sequence[Row],
@@ -49,21 +96,20 @@ async def take(
         return []
     due = due or {}
     steps = [
-        {
-            "city_id": row["city_id"],
-            "id": new_id(),
-            "report_id": row["id"],
-            "at": now,
-            "type": type,
-            "node_code": caller.node,
-            "tier": caller.tier,
-            "to_node": to,
-            "due_at": due.get(row["id"]),
-            "note": note,
-        }
+        step(
+            city_id=row["city_id"],
+            report_id=row["id"],
+            type=type,
+            at=now,
+            node=caller.node,
+            tier=caller.tier,
+            to=to,
+            due_at=due.get(row["id"]),
+            note=note,
+        )
         for row in reports
     ]
-    await conn.execute(insert(ReportStep), steps)
+    await keep(conn, steps)
     holders = await _holders(conn, reports)
     events = []
     for row in reports:

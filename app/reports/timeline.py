@@ -1,6 +1,6 @@
 """A report's way through the offices, in words: what the village sees of it, as everybody who may read it does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +21,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "report.returned": ("{office} asks {to} back.", "{office}退回{to}并询问。"),
     "report.answered": ("{office} answered {to}.", "{office}已答复{to}。"),
     "report.forwarded": ("{office} passed it on to {to}.", "{office}已转交{to}。"),
+    "report.handed_over": (
+        "{to} holds it since, in place of {office}.",
+        "机构调整后由{to}接替{office}持有。",
+    ),
     "report.bypassed": ("{to} left it unopened: the city was told.", "{to}未按时开阅，已越级提请市级。"),
 }
 
@@ -33,29 +37,42 @@ async def of_report(conn: AsyncConnection, *, caller: Caller, report_id: UUID) -
         .where(Custody.city_id == caller.city_id, Custody.report_id == report_id)
         .order_by(Custody.since, Custody.tier.desc(), Custody.node_code)
     )
-    steps: list[dict[str, Any]] = []
+    taken = (
+        await conn.execute(
+            select(*ReportStep.__table__.columns)
+            .where(ReportStep.city_id == caller.city_id, ReportStep.report_id == report_id)
+            .order_by(ReportStep.id)
+        )
+    ).all()
+    steps = [
+        _step(
+            one.type, at=one.at, office=one.node_code, tier=one.tier, to=one.to_node, due_at=one.due_at, note=one.note
+        )
+        for one in taken
+    ]
     for one in held:
         if one.given_by is None:
             # Where it went when it came: the rules of custody say so.
             steps.append(_step("report.received", at=one.since, to=one.node_code, due_at=one.due_at))
         if one.bypassed_at is not None:
             steps.append(_step("report.bypassed", at=one.bypassed_at, to=one.node_code))
-    taken = await conn.execute(
-        select(*ReportStep.__table__.columns)
-        .where(ReportStep.city_id == caller.city_id, ReportStep.report_id == report_id)
-        .order_by(ReportStep.id)
-    )
-    steps += [
-        _step(
-            one.type, at=one.at, office=one.node_code, tier=one.tier, to=one.to_node, due_at=one.due_at, note=one.note
-        )
-        for one in taken
-    ]
-    # What happened at one moment stays in its order.
-    steps.sort(key=lambda step: step["at"])
+    handed = [step for step in steps if step["type"] == "report.handed_over"]
+    for step in steps:
+        if step["type"] == "report.received":
+            step["to"] = _first(step["to"], handed)
+    # What happened at one moment stays in its order; before all of it somebody had to have the report.
+    steps.sort(key=lambda step: (step["at"], step["type"] != "report.received"))
     codes = {code for step in steps for code in (step["node"], step["to"]) if code is not None}
     names = {code: place.name for code, place in (await lookup.places(conn, codes | {row["node_code"]})).items()}
     return [_view(step, names) for step in steps]
+
+
+def _first(office: str, handed: Sequence[Mapping[str, Any]]) -> str:
+    """Who had what this office has, before offices changed and it was handed over."""
+    for step in reversed(handed):
+        if step["to"] == office:
+            office = step["node"]
+    return office
 
 
 def _step(type: str, *, at: Any, to: str | None, office: str | None = None, **other: Any) -> dict[str, Any]:

@@ -19,24 +19,7 @@ pytestmark = pytest.mark.anyio
 
 As = Callable[[str, str], dict[str, str]]
 Act = Callable[..., Any]
-
-
-@pytest.fixture
-def act(client: httpx.AsyncClient, as_: As) -> Act:
-    """`await act(TOWN, report_id, "acknowledge")`: what it answers, as that office's desk."""
-
-    async def done(node: str, report_id: str, what: str, *, expect: int = 200, **body: Any) -> Any:
-        answer = await client.post(f"/v1/reports/{report_id}/{what}", json=body, headers=as_(node, "desk"))
-        assert answer.status_code == expect, answer.text
-        return answer.json()
-
-    return done
-
-
-async def filed(client: httpx.AsyncClient, as_: As, **said: Any) -> str:
-    answer = await client.post("/v1/reports", json=report(**said), headers=as_(VILLAGE, "reporter"))
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
+Filed = Callable[..., Any]
 
 
 def custody_of(view: dict[str, Any], node: str) -> dict[str, Any]:
@@ -45,9 +28,9 @@ def custody_of(view: dict[str, Any], node: str) -> dict[str, Any]:
 
 
 async def test_a_report_is_opened_asked_back_answered_taken_on_and_passed_on_and_the_village_sees_it_all(
-    client: httpx.AsyncClient, as_: As, act: Act, clock: ManualClock
+    client: httpx.AsyncClient, as_: As, filed: Filed, act: Act, clock: ManualClock
 ) -> None:
-    report_id = await filed(client, as_)
+    report_id = await filed()
     path, village = f"/v1/reports/{report_id}", as_(VILLAGE, "reporter")
     clock.advance(timedelta(minutes=1))
     opened = (await client.get(path, headers=as_(TOWN, "desk"))).json()
@@ -74,6 +57,8 @@ async def test_a_report_is_opened_asked_back_answered_taken_on_and_passed_on_and
         ("report.received", None, TOWN, ""),
         ("report.opened", TOWN, None, ""),
         ("report.returned", TOWN, VILLAGE, "【演练】被困几人？"),
+        # The correction makes it urgent: the city holds it as well.
+        ("report.received", None, CITY, ""),
         ("report.answered", VILLAGE, TOWN, ""),
         ("report.acknowledged", TOWN, None, "【演练】已派船"),
         ("report.forwarded", TOWN, CITY, "【演练】需市里支援"),
@@ -93,9 +78,11 @@ async def test_a_report_is_opened_asked_back_answered_taken_on_and_passed_on_and
     assert changes[2]["report"]["note"] == "【演练】被困几人？"
 
 
-async def test_who_holds_a_report_reads_it_and_nobody_else_does(client: httpx.AsyncClient, as_: As, act: Act) -> None:
-    report_id = await filed(client, as_, **URGENT)
-    other = await filed(client, as_)
+async def test_who_holds_a_report_reads_it_and_nobody_else_does(
+    client: httpx.AsyncClient, as_: As, filed: Filed, act: Act
+) -> None:
+    report_id = await filed(**URGENT)
+    other = await filed()
     since = (await client.get("/v1/reports", headers=as_(OTHER_TOWN, "desk"))).json()["cursor"]
 
     await act(CITY, report_id, "forward", to=OTHER_TOWN, note="【演练】请就近救援")
@@ -119,9 +106,9 @@ async def test_who_holds_a_report_reads_it_and_nobody_else_does(client: httpx.As
 
 
 async def test_an_act_that_changes_nothing_says_so(
-    client: httpx.AsyncClient, as_: As, act: Act, database: Database
+    client: httpx.AsyncClient, as_: As, filed: Filed, act: Act, database: Database
 ) -> None:
-    report_id = await filed(client, as_)
+    report_id = await filed()
     await act(TOWN, report_id, "acknowledge")
     before = await counts(database)
 
@@ -135,8 +122,10 @@ async def test_an_act_that_changes_nothing_says_so(
         assert (again["applied"], again["notice"]["code"]) == (False, "report_passed")
 
 
-async def test_of_two_at_once_one_act_counts(client: httpx.AsyncClient, as_: As, act: Act, database: Database) -> None:
-    report_id = await filed(client, as_)
+async def test_of_two_at_once_one_act_counts(
+    client: httpx.AsyncClient, as_: As, filed: Filed, act: Act, database: Database
+) -> None:
+    report_id = await filed()
 
     done = await asyncio.gather(*(act(TOWN, report_id, "acknowledge") for _ in range(4)))
 
@@ -158,6 +147,7 @@ async def test_of_two_at_once_one_act_counts(client: httpx.AsyncClient, as_: As,
 async def test_what_an_office_may_not_do_is_told(
     client: httpx.AsyncClient,
     as_: As,
+    filed: Filed,
     act: Act,
     database: Database,
     node: str,
@@ -166,7 +156,7 @@ async def test_what_an_office_may_not_do_is_told(
     expect: int,
     code: str,
 ) -> None:
-    report_id = await filed(client, as_)
+    report_id = await filed()
     before = await counts(database)
 
     answer = await act(node, report_id, what, expect=expect, **body)
@@ -176,14 +166,14 @@ async def test_what_an_office_may_not_do_is_told(
 
 
 async def test_what_is_overdue_is_seen_by_the_office_and_every_one_above(
-    client: httpx.AsyncClient, as_: As, clock: ManualClock
+    client: httpx.AsyncClient, as_: As, filed: Filed, clock: ManualClock
 ) -> None:
     async def overdue(node: str, **query: str) -> list[tuple[str, str, bool]]:
         answer = await client.get("/v1/custody", params={"overdue": "true", **query}, headers=as_(node, "desk"))
         assert answer.status_code == 200, answer.text
         return [(one["report_id"], one["state"], one["overdue_seconds"] > 0) for one in answer.json()["items"]]
 
-    report_id = await filed(client, as_)
+    report_id = await filed()
     assert await overdue(CITY) == []
     clock.advance(timedelta(hours=13))
 
@@ -197,8 +187,8 @@ async def test_what_is_overdue_is_seen_by_the_office_and_every_one_above(
     assert await overdue(CITY) == []
 
 
-async def test_the_list_of_what_is_held_goes_page_by_page(client: httpx.AsyncClient, as_: As) -> None:
-    ids = {await filed(client, as_) for _ in range(5)}
+async def test_the_list_of_what_is_held_goes_page_by_page(client: httpx.AsyncClient, as_: As, filed: Filed) -> None:
+    ids = {await filed() for _ in range(5)}
     found: list[str] = []
     cursor = None
     for _ in range(3):
