@@ -105,6 +105,13 @@ def upgrade() -> None:
                 comment="once opened: to be taken on by then",
             )
         )
+        batch_op.create_index(
+            "ix_custody_city_id_due_at_waiting",
+            ["city_id", "due_at", "report_id", "node_code"],
+            unique=False,
+            postgresql_where=sa.text("state IN ('received', 'opened')"),
+            sqlite_where=sa.text("state IN ('received', 'opened')"),
+        )
 
     with op.batch_alter_table("incident_steps", schema=None) as batch_op:
         batch_op.add_column(
@@ -156,6 +163,11 @@ def downgrade() -> None:
         batch_op.drop_column("kept")
 
     with op.batch_alter_table("custody", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_custody_city_id_due_at_waiting",
+            postgresql_where=sa.text("state IN ('received', 'opened')"),
+            sqlite_where=sa.text("state IN ('received', 'opened')"),
+        )
         batch_op.drop_column("acknowledge_by")
 
     with op.batch_alter_table("attachments", schema=None) as batch_op:

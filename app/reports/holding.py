@@ -5,7 +5,7 @@ from math import ceil
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core import paging
@@ -13,7 +13,7 @@ from app.core.caller import Caller
 from app.drills.scope import of_drill
 from app.nodes.scope import visible
 from app.reports import moves
-from app.reports.models import Custody, Report
+from app.reports.models import WAITING, Custody, Report
 from app.reports.views import HeldView
 
 
@@ -42,7 +42,7 @@ async def list_held(
         .where(visible(caller, Custody), of_drill(Report, drill_id))
     )
     if overdue is not None:
-        query = query.where(_overdue(now) if overdue else ~_overdue(now))
+        query = query.where(text(WAITING), _overdue(now)) if overdue else query.where(~_overdue(now))
     if state is not None:
         query = query.where(Custody.state == state)
     if node is not None:
