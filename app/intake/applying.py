@@ -66,8 +66,9 @@ async def apply(
     # Its node has been heard of this family; and until this transaction ends nobody else decides about it there.
     await reports.note_activity(conn, rows.activity([one], {one.node: place}, heard=drill is None))
     incident = await incidents.locked(conn, city_id=city_id, incident_id=before["incident_id"])
-    locked = select(Report.incident_id).where(Report.city_id == city_id, Report.id == one.id).with_for_update()
-    if (await conn.execute(locked)).scalar_one() != incident["id"]:
+    # A desk that opens it meanwhile keeps a step of it: that is let pass, or each would wait for the other.
+    locked = select(Report.incident_id).where(Report.city_id == city_id, Report.id == one.id)
+    if (await conn.execute(locked.with_for_update(key_share=True))).scalar_one() != incident["id"]:
         raise Contention
     row, held = await _stored(conn, one)
     settled = await _settled(conn, row, one, base_version, reader)
