@@ -86,6 +86,7 @@ def next_alert(
                 "reasons": list(gravest.reasons),
                 "reports": reports,
                 "raised_at": now,
+                "due_at": None,
                 "owner": None,
                 "acknowledged_at": None,
                 "until": None,

@@ -18,7 +18,7 @@ from app.drills.scope import of_drill
 from app.drills.service import DrillRow
 from app.feed.service import Event
 from app.hazards.cap import Level
-from app.incidents.matching import Seen, here_key, near_keys
+from app.incidents.matching import Seen, here_key, near_key, near_keys
 from app.incidents.models import Incident, IncidentStep
 from app.incidents.views import IncidentStepView, IncidentView, incident_view, step_view
 from app.nodes.lookup import Place
@@ -147,6 +147,46 @@ async def locked(conn: AsyncConnection, *, city_id: str, incident_id: UUID) -> R
     return (await conn.execute(query)).one()._asdict()
 
 
+def new_row(
+    place: Place,
+    hazard: str,
+    *,
+    level: Level,
+    headline: str,
+    origin: str,
+    observed_at: datetime,
+    drill_id: UUID | None,
+    now: datetime,
+    at: tuple[float, float] | None = None,
+) -> dict[str, Any]:
+    """An incident to be opened by a node, without reports yet: every column, as `store` wants rows of one statement.
+
+    `at` is where it is (latitude, longitude), if that is known.
+    """
+    return {
+        **dict.fromkeys(column.name for column in COLUMNS),
+        "city_id": place.city_id,
+        "id": new_id(),
+        "version": 1,
+        "state": "open",
+        "hazard": hazard,
+        "level": str(level),
+        "node_code": place.code,
+        "town_code": place.town_code,
+        "headline": headline,
+        "lat": at[0] if at else None,
+        "lon": at[1] if at else None,
+        "here": here_key(hazard, place.code),
+        "near": near_key(hazard, *at) if at else None,
+        "nodes": [place.code],
+        "reports": 0,
+        "opened_at": now,
+        "last_observed_at": observed_at,
+        "drill_id": drill_id,
+        "origin": origin,
+    }
+
+
 async def find_or_open(
     conn: AsyncConnection,
     *,
@@ -172,27 +212,9 @@ async def find_or_open(
     found = (await conn.execute(query.order_by(Incident.id).limit(1).with_for_update())).one_or_none()
     if found is not None:
         return found._asdict(), False
-    row: dict[str, Any] = {
-        "city_id": place.city_id,
-        "id": new_id(),
-        "version": 1,
-        "state": "open",
-        "hazard": hazard,
-        "level": str(level),
-        "node_code": place.code,
-        "town_code": place.town_code,
-        "headline": headline,
-        "lat": None,
-        "lon": None,
-        "here": here,
-        "near": None,
-        "nodes": [place.code],
-        "reports": 0,
-        "opened_at": now,
-        "last_observed_at": now,
-        "drill_id": drill_id,
-        "origin": origin,
-    }
+    row = new_row(
+        place, hazard, level=level, headline=headline, origin=origin, observed_at=now, drill_id=drill_id, now=now
+    )
     await store(conn, [row])
     return row, True
 

@@ -365,30 +365,18 @@ def _attach(
 ) -> _Thread:
     """The incident's next row: opened, or with one report more."""
     if matched is None:
-        near = None
-        if one.lat is not None and one.lon is not None:
-            near = matching.near_key(one.hazard.code, one.lat, one.lon)
-        row: dict[str, Any] = {
-            "city_id": place.city_id,
-            "id": new_id(),
-            "version": 1,
-            "state": "open",
-            "hazard": one.hazard.code,
-            "level": str(decision.level),
-            "node_code": place.code,
-            "town_code": place.town_code,
-            "headline": one.summary[:HEADLINE],
-            "lat": one.lat,
-            "lon": one.lon,
-            "here": matching.here_key(one.hazard.code, place.code),
-            "near": near,
-            "nodes": [place.code],
-            "reports": 1,
-            "opened_at": now,
-            "last_observed_at": one.observed_at,
-            "drill_id": one.drill_id,
-            "origin": "reports",
-        }
+        row = incidents.new_row(
+            place,
+            one.hazard.code,
+            level=decision.level,
+            headline=one.summary[:HEADLINE],
+            origin="reports",
+            observed_at=one.observed_at,
+            drill_id=one.drill_id,
+            now=now,
+            at=(one.lat, one.lon) if one.lat is not None and one.lon is not None else None,
+        )
+        row["reports"] = 1
         thread = threads[row["id"]] = _Thread(row, True, place)
         return thread
     found = threads.get(matched.incident_id)

@@ -95,6 +95,7 @@ class Writer:
             results = await self._store([submission for submission, _ in group.values()])
         except Exception as error:  # noqa: BLE001  whatever it was, every sender hears of it: nobody waits for ever
             if len(group) > 1 and not isinstance(error, DatabaseAway):
+                log.error("a group failed, each is tried alone", reports=len(group), error=type(error).__name__)
                 for one in group.items():
                     await self._store_group(dict([one]))
                 return

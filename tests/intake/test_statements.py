@@ -70,6 +70,20 @@ async def test_a_batch_costs_what_one_report_costs(client: httpx.AsyncClient, as
     assert len(batch) == 10, batch
 
 
+async def test_a_batch_that_joins_and_opens_costs_what_one_report_costs(
+    client: httpx.AsyncClient, as_: As, database: Database
+) -> None:
+    await post(client, as_, hazard="flood.waterlogging", **EXTREME)
+    items = [report(hazard=hazard, **EXTREME) for hazard in ("flood.waterlogging", "fire.building", "road.blocked")]
+
+    with statements(database) as batch:
+        answer = await client.post("/v1/reports/batch", json={"reports": items}, headers=as_(VILLAGE, "reporter"))
+
+    assert [one["status"] for one in answer.json()["results"]] == ["created"] * 3
+    # ... and the alert of the one that is known
+    assert len(batch) == 11, batch
+
+
 async def test_an_unchanged_poll_costs_no_statement(
     client: httpx.AsyncClient, as_: As, database: Database, app: FastAPI
 ) -> None:
