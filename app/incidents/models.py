@@ -2,7 +2,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, String, Text
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database import Base, Json, UtcDateTime
@@ -47,7 +47,13 @@ class Incident(Base):
         Index(None, "city_id", "here"),
         Index(None, "city_id", "near"),
         Index(None, "city_id", "opened_at"),
-        Index(None, "city_id", "merged_into"),
+        Index(
+            None,
+            "city_id",
+            "merged_into",
+            postgresql_where=text("merged_into IS NOT NULL"),
+            sqlite_where=text("merged_into IS NOT NULL"),
+        ),
     )
 
 

@@ -28,13 +28,15 @@ from app.reports.models import Report
 
 Row = Mapping[str, Any]
 
-# As a row of `incidents`, where one row of an answer holds two of them.
+# As a row of `incidents`, where an answer's row says more.
 Known = cast(Any, namedtuple)("Known", [column.name for column in Incident.__table__.columns])
 
 COLUMNS = list(Incident.__table__.columns)
 _Whole = aliased(Incident)
-_WHOLE = [getattr(_Whole, column.name).label(f"whole_{column.name}") for column in COLUMNS]
+_WHOLE = [getattr(_Whole, column.name) for column in COLUMNS]
+# Of a candidate also what it was found by: of an alias its own, not that of the incident that it is part of.
 _PLACE = ("node_code", "town_code", "hazard", "lat", "lon", "here", "near")
+_FOUND = [getattr(Incident, name).label(f"found_{name}") for name in ("id", *_PLACE)]
 _CHANGING = (
     *("nodes", "version", "state", "level", "headline", "reports", "last_observed_at"),
     # What a correction may change while it is its only report's.
@@ -75,12 +77,10 @@ async def candidates(
     )
     found: dict[UUID, Any] = {}
     for row in rows:
-        one, whole = Known(*row[: len(COLUMNS)]), Known(*row[len(COLUMNS) :])
-        if one.merged_into is None:
-            found[one.id] = one
-        elif whole.id is not None:
-            found[whole.id] = found[one.id] = whole
-            found[uuid5(one.id, "place")] = whole._replace(**{name: getattr(one, name) for name in _PLACE})
+        found[row.id] = found[row.found_id] = known = Known(*row[: len(COLUMNS)])
+        if row.found_id != row.id:
+            place = {name: getattr(row, f"found_{name}") for name in _PLACE}
+            found[uuid5(row.found_id, "place")] = known._replace(**place)
     return found
 
 
@@ -91,19 +91,24 @@ def _candidates(dialect: str, with_near: bool, with_named: bool, of_drill: bool)
         Incident.drill_id == bindparam("drill_id", type_=Uuid) if of_drill else Incident.drill_id.is_(None),
     )
     since: Any = bindparam("since")
-    recent = or_(
-        and_(Incident.state == "open", Incident.last_observed_at >= since),
-        # Old aliases are many: only those of an incident that is alive.
-        and_(Incident.merged_into.is_not(None), _Whole.state == "open", _Whole.last_observed_at >= since),
+    here, named = among(dialect, Incident.here, "here"), among(dialect, Incident.id, "named")
+    near = among(dialect, Incident.near, "near")
+    # Apart: aliases are few and have an index of their own, and each part takes the index that it was made for.
+    own = select(*COLUMNS, *_FOUND).where(same, Incident.merged_into.is_(None))
+    recent = own.where(Incident.state == "open", Incident.last_observed_at >= since)
+    aliases = (
+        select(*_WHOLE, *_FOUND)
+        .join(_Whole, and_(_Whole.city_id == Incident.city_id, _Whole.id == Incident.merged_into))
+        .where(same, Incident.merged_into.is_not(None))
     )
-    whole = and_(_Whole.city_id == Incident.city_id, _Whole.id == Incident.merged_into)
-    base = select(*COLUMNS, *_WHOLE).join(_Whole, whole, isouter=True).where(same)
-    parts = [base.where(recent, among(dialect, Incident.here, "here"))]
+    # Old aliases are many: only those of an incident that is alive.
+    alive = aliases.where(_Whole.state == "open", _Whole.last_observed_at >= since)
+    parts = [recent.where(here), alive.where(or_(here, near) if with_near else here)]
     if with_near:
-        parts.append(base.where(recent, among(dialect, Incident.near, "near")))
+        parts.append(recent.where(near))
     if with_named:
-        parts.append(base.where(among(dialect, Incident.id, "named")))
-    return parts[0] if len(parts) == 1 else union_all(*parts)
+        parts += [own.where(named), aliases.where(named)]
+    return union_all(*parts)
 
 
 async def resolve(conn: AsyncConnection, *, city_id: str, ids: Collection[UUID]) -> dict[UUID, UUID]:
