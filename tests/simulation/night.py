@@ -29,8 +29,8 @@ TRIADS = (
     ("Future", "Minor", "Possible"),
     ("Unknown", "Unknown", "Unknown"),
 )
-ROUNDS = 120
-# A night, a day and a night: what is written on one day may arrive on the next.
+ROUNDS = 40
+# A night and a morning: what is written on one day may arrive on the next.
 MINUTES_A_ROUND = (5, 40)
 
 
@@ -309,13 +309,13 @@ async def figures(night: Night, *, as_of: datetime | None = None) -> dict[str, A
 
 
 ACTS: tuple[tuple[Callable[[Night], Awaitable[int]], float], ...] = (
-    (disable, 0.05),
-    (move, 0.02),
-    (merge, 0.03),
-    (part, 0.02),
-    (join, 0.06),
-    (separate, 0.04),
-    (remember, 0.02),
+    (disable, 0.08),
+    (move, 0.05),
+    (merge, 0.07),
+    (part, 0.05),
+    (join, 0.12),
+    (separate, 0.08),
+    (remember, 0.05),
 )
 
 
