@@ -46,6 +46,7 @@ from app.hazards.policy import load_policy
 from app.hazards.routes import router as hazards_router
 from app.incidents import service as incidents
 from app.incidents.routes import router as incidents_router
+from app.intake import overdue
 from app.intake.routes import quarantine as quarantine_router
 from app.intake.routes import router as intake_router
 from app.intake.writer import Writer
@@ -147,6 +148,7 @@ def _timers(state: State) -> list[Timer]:
         "detection": partial(
             detection_engine.run_due, database, policy=policy, clock=clock, answered=rollcalls.towns_answered
         ),
+        "quarantine": partial(overdue.run_due, database, policy=policy, clock=clock),
         "rollcalls": partial(rollcalls_engine.run_due, database, policy=policy, clock=clock),
         "sightings": partial(state.sightings.flush, database),
         "deliveries": state.sender.run_due,

@@ -114,6 +114,7 @@ async def hold(
         "decided_at": None,
         "decided_by": None,
         "note": None,
+        "bypassed": None,
     }
     claim = insert_into(conn.dialect.name, Quarantined).values(row)
     claim = claim.on_conflict_do_nothing(index_elements=["city_id", "id"]).returning(Quarantined.id)
@@ -144,8 +145,10 @@ def event(kind: str, row: Row) -> Event:
         "corrects": str(row["report_id"]) if row["report_id"] else None,
         "decided_by": row["decided_by"],
         "note": row["note"],
+        "bypassed": row["bypassed"],
     }
-    return Event(kind, TOPIC, row["id"], 0, row["node_code"], body, also=(row["desk_code"],), drill_id=row["drill_id"])
+    desks = (row["desk_code"], *([row["bypassed"]] if row["bypassed"] else []))
+    return Event(kind, TOPIC, row["id"], 0, row["node_code"], body, also=desks, drill_id=row["drill_id"])
 
 
 async def _was_entitled(conn: AsyncConnection, one: Submission) -> bool:

@@ -3,9 +3,12 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text
+from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database import Base, Json, UtcDateTime
+
+HELD = "state = 'held'"
 
 
 class Quarantined(Base):
@@ -36,6 +39,7 @@ class Quarantined(Base):
     decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     decided_by: Mapped[str | None] = mapped_column(String(32), comment="the office that released or rejected it")
     note: Mapped[str | None] = mapped_column(Text)
+    bypassed: Mapped[str | None] = mapped_column(String(32), comment="the office that did not decide in time")
 
     __table_args__ = (
         CheckConstraint("state IN ('held', 'released', 'rejected')", name="state"),
@@ -43,4 +47,5 @@ class Quarantined(Base):
         Index(None, "city_id", "desk_code", "state", "due_at"),
         Index(None, "city_id", "sign_in_id", "state"),
         Index(None, "city_id", "report_id"),
+        Index(None, "city_id", "due_at", postgresql_where=sql(HELD), sqlite_where=sql(HELD)),
     )

@@ -24,6 +24,7 @@ class QuarantineView(BaseModel):
     decided_at: datetime | None
     decided_by: str | None = Field(description="the office that released or rejected it")
     note: str | None
+    bypassed: str | None = Field(description="the office that did not decide in time: since then the city does")
     filed_by: str = Field(description="the office that sent it")
     said: dict[str, Any] = Field(description="what was said, cleaned and masked")
     corrects: UUID | None = Field(description="the report that it corrects; none: it is a report itself")
@@ -49,6 +50,7 @@ def quarantine_view(row: Mapping[str, Any]) -> QuarantineView:
         decided_at=row["decided_at"],
         decided_by=row["decided_by"],
         note=row["note"],
+        bypassed=row["bypassed"],
         filed_by=row["filed_by"],
         said=row["body"],
         corrects=row["report_id"],

@@ -22,16 +22,6 @@ pytestmark = pytest.mark.anyio
 As = Callable[[str, str], dict[str, str]]
 
 
-@pytest.fixture
-async def revoked(client: httpx.AsyncClient, as_: As, database: Database) -> dict[str, str]:
-    """The headers of the village's reporter, whose sign-in was revoked at noon."""
-    async with database.reading() as conn:
-        account = (await conn.execute(select(Account.id).where(Account.username == f"reporter-{VILLAGE}"))).scalar_one()
-    answer = await client.post(f"/v1/accounts/{account}/disable", headers=as_(CITY, "admin"))
-    assert answer.status_code == 200, answer.text
-    return as_(VILLAGE, "reporter")
-
-
 async def post(client: httpx.AsyncClient, headers: dict[str, str], body: dict[str, Any]) -> httpx.Response:
     return await client.post("/v1/reports", json=body, headers=headers)
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.core.database import Database
 from app.reports.models import Custody, ReportStep
-from tests.builders import CITY, TOWN, URGENT, VILLAGE, report
+from tests.builders import CITY, EXTREME, TOWN, URGENT, VILLAGE, report
 from tests.tables import rows
 
 pytestmark = pytest.mark.anyio
@@ -57,3 +57,27 @@ async def test_a_report_that_is_passed_on_while_it_is_corrected_is_held_by_each_
         assert [one.status_code for one in answers] == [200, 200], [one.text for one in answers]
         held = [one.node_code for one in await rows(database, Custody) if str(one.report_id) == report_id]
         assert sorted(held) == sorted((TOWN, CITY))
+
+
+@pytest.mark.parametrize("what", ["open", "acknowledge"])
+async def test_what_a_desk_does_while_the_village_corrects_is_done(
+    client: httpx.AsyncClient, as_: As, filed: Filed, what: str
+) -> None:
+    village, town = as_(VILLAGE, "reporter") | {"If-Match": '"1"'}, as_(TOWN, "desk")
+    for number in range(8):
+        said = {**URGENT, "hazard": "fire.building"}
+        report_id = await filed(**said)
+        path = f"/v1/reports/{report_id}"
+        alert = f"/v1/alerts/{(await client.get(path, headers=village)).json()['alert_id']}"
+
+        async def later(number: int = number, path: str = path, alert: str = alert) -> httpx.Response:
+            await asyncio.sleep(number * 0.002)
+            if what == "open":
+                return await client.get(path, headers=town)
+            return await client.post(f"{alert}/acknowledge", headers=town)
+
+        body = report(UUID(report_id), **{**said, **EXTREME})
+        answers = await asyncio.gather(client.put(path, json=body, headers=village), later())
+        await client.post(f"{alert}/close", json={"reason": "【演练】"}, headers=town)
+
+        assert [one.status_code for one in answers] == [200, 200], [one.text for one in answers]
