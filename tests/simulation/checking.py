@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+from app.hazards.cap import Level
 from tests.simulation import reckoning
 from tests.simulation.night import Night, ask, figures
 
@@ -92,6 +93,14 @@ async def _incidents(night: Night, stored: list[dict[str, Any]]) -> None:
             if row["figures"]
         }
         assert told == right, (incident_id, told, right)
+    # Nobody closed an alert: whatever was merged, split and corrected, one as grave is open for each urgent incident.
+    alerts = await everything(night, "/v1/alerts", state="raised")
+    grave = {one["incident_id"]: Level(one["level"]).rank for one in alerts}
+    assert len(grave) == len(alerts), "an incident with two open alerts"
+    night.acts["alerts"] += len(alerts)
+    for one in stored:
+        if one["level"] in ("red", "orange"):
+            assert grave.get(one["incident_id"], 0) >= Level(one["level"]).rank, one
     for at, then in night.remembered:
         # A change of the tree holds for its whole day, also for the hours before it was made.
         if not night.ledger.changed_later_that_day(at):
