@@ -142,7 +142,7 @@ async def progress(conn: AsyncConnection, *, caller: Caller, report_id: UUID, na
 
 async def _report(conn: AsyncConnection, which: ColumnElement[bool], hold: bool) -> Row:
     query = select(*Report.__table__.columns).where(which)
-    found = (await conn.execute(query.with_for_update(of=Report) if hold else query)).one_or_none()
+    found = (await conn.execute(query.with_for_update(of=Report, key_share=True) if hold else query)).one_or_none()
     if found is None:
         raise Problem(problems.NOT_FOUND)
     return found._asdict()

@@ -120,11 +120,12 @@ async def alerts_of(conn: AsyncConnection, *, city_id: str, ids: Collection[UUID
 
 async def reports_of(conn: AsyncConnection, *, city_id: str, ids: Collection[UUID]) -> dict[UUID, list[Row]]:
     """By incident: the rows of its reports, by id."""
+    # The lock lets pass those who open a report, who lock their custody only and keep a step of it.
     rows = await conn.execute(
         select(*Report.__table__.columns)
         .where(Report.city_id == city_id, Report.incident_id.in_(list(ids)))
         .order_by(Report.id)
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     found: dict[UUID, list[Row]] = defaultdict(list)
     for row in rows:

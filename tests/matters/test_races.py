@@ -160,3 +160,28 @@ async def test_a_correction_finds_its_report_wherever_it_went(
     await agree(tables)
     shown = await got(clients[0], as_(CITY, "desk"), f"/v1/incidents/{third}")
     assert (shown["level"], shown["reports"], shown["headline"]) == ("orange", 1, "【演练】第6次更正")
+
+
+async def test_what_a_desk_does_with_reports_while_their_incidents_are_merged_is_done(
+    clients: list[httpx.AsyncClient], as_: As
+) -> None:
+    desk = as_(CITY, "desk")
+    for number in range(6):
+        made = [await post(clients[0], as_(node, "reporter"), **URGENT) for node in (VILLAGE, THIRD)]
+        one, other = (found["incident_id"] for found in made)
+
+        async def look(report_id: str, delay: float) -> httpx.Response:
+            await asyncio.sleep(delay)
+            return await clients[-1].get(f"/v1/reports/{report_id}", headers=desk)
+
+        answers = await asyncio.gather(
+            act(clients[0], desk, one, "merge", into=other),
+            *(look(found["id"], number * 0.003) for found in made),
+        )
+
+        assert [answer.status_code for answer in answers] == [200] * 3, [answer.text for answer in answers]
+        for found in made:
+            await clients[0].post(f"/v1/alerts/{found['alert_id']}/close", json={"reason": "【演练】"}, headers=desk)
+        await clients[0].post(
+            f"/v1/incidents/{other}/outcome", json={"outcome": "resolved", "text": "【演练】"}, headers=desk
+        )
