@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 Word = Literal["stored", "held", "conflict", "refused", "later", "part", "sign_in", "again", "link"]
@@ -52,8 +53,10 @@ def failure(status: int, body: Mapping[str, Any] | None, *, parked: bool = False
     return Verdict("again" if status >= 500 else "refused", body)
 
 
-def item(result: Mapping[str, Any], *, report_id: str, parked: bool = False) -> Verdict:
+def item(result: object, *, report_id: str, parked: bool = False) -> Verdict:
     """One result of a batch."""
+    if not isinstance(result, dict):
+        return Verdict("again", {})
     status, problem = result.get("status"), result.get("problem")
     if result.get("id") == report_id and status in ("created", "replayed", "updated", "quarantined"):
         held = result.get("receipt")
@@ -63,6 +66,17 @@ def item(result: Mapping[str, Any], *, report_id: str, parked: bool = False) -> 
     if isinstance(problem, dict):
         return failure(int(problem.get("status", 500)), problem, parked=parked)
     return Verdict("again", {})
+
+
+def clock(problem: Mapping[str, Any]) -> datetime | None:
+    """The server's time, when this was refused since the device's clock is ahead of it."""
+    if problem.get("code") != "observed_in_future":
+        return None
+    try:
+        at = datetime.fromisoformat(problem["now"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return at if at.tzinfo else None
 
 
 def rejected(receipt: Mapping[str, Any]) -> dict[str, Any]:

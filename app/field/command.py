@@ -73,7 +73,7 @@ def init(
 
     try:
         refused = asyncio.run(sign_in())
-    except httpx.TransportError:
+    except httpx.RequestError:
         refused = f"{server} does not answer. 无法连接服务器。"
     if refused is not None:
         _refuse(refused)

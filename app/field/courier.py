@@ -64,7 +64,7 @@ class Courier:
                 verdict = answers.single(
                     response.status_code, response.content, report_id=step.report_id, parked=parked
                 )
-        except httpx.TransportError:
+        except httpx.RequestError:
             self._rest()
             return True
         if verdict.word == "link":
@@ -83,7 +83,7 @@ class Courier:
         )
         try:
             response = await link.ask(self.client, self.session, request)
-        except httpx.TransportError:
+        except httpx.RequestError:
             self._rest()
             return True
         body = answers.parsed(response.content)
@@ -117,7 +117,11 @@ class Courier:
             case "conflict":
                 settling.conflict(store, step, verdict.answer)
             case "refused":
-                settling.refused(store, step, verdict.answer)
+                there = answers.clock(verdict.answer)
+                if there is None:
+                    settling.refused(store, step, verdict.answer)
+                else:
+                    settling.set_right(store, step, there=there, here=now)
             case "part":
                 settling.part(store, step, received=int(verdict.answer["received"]))
             case "later":

@@ -55,7 +55,7 @@ class Inbox:
         asked = self._list(at) if at is None or listing else self._follow(at, wait)
         try:
             response = await link.ask(self.client, self.session, asked)
-        except httpx.TransportError:
+        except httpx.RequestError:
             return self._rest()
         body = answers.parsed(response.content)
         if response.status_code == 200 and body is not None and "cursor" in body:

@@ -80,7 +80,7 @@ class SignIn:
         """New tokens for the ones that were refused; whether there are any.
 
         A refresh token is good once: of several processes one asks, the others come again. Raises
-        httpx.TransportError when no answer came; then the same is tried again.
+        httpx.RequestError when no answer came; then the same is tried again.
         """
         now = self._clock.now()
         with writing(self._store):
@@ -99,7 +99,7 @@ class SignIn:
             response = await client.post("/v1/auth/refresh", json={"refresh_token": row["refresh"]})
             body = answers.parsed(response.content) or {}
             if response.status_code == 200 and "access_token" in body:
-                self.keep(body["access_token"], body["refresh_token"])
+                self.keep(body["access_token"], body.get("refresh_token", row["refresh"]))
                 return True
             if answers.failure(response.status_code, body or None).word in ("link", "again"):
                 raise httpx.RemoteProtocolError(f"the server answered {response.status_code}")

@@ -58,7 +58,13 @@ def prepare(body: ReportIn, *, caller: Caller, now: datetime, skew: timedelta, n
         raise Problem(problems.HAZARD_UNKNOWN, pointer="/hazard", hazard=repr(body.hazard))
     observed_at = body.observed_at or body.submitted_at
     if observed_at > now + skew:
-        raise Problem(problems.OBSERVED_IN_FUTURE, pointer="/observed_at", minutes=int(skew.total_seconds() // 60))
+        # With the time here, so that a device whose clock is wrong can set it right.
+        raise Problem(
+            problems.OBSERVED_IN_FUTURE,
+            pointer="/observed_at",
+            minutes=int(skew.total_seconds() // 60),
+            extra={"now": now.isoformat()},
+        )
     # A report of few bytes says no more than what it is: every reader has its hazard's name.
     summary, in_summary = clean(body.summary or hazard.zh, pointer="/summary", multiline=False, required=True, most=200)
     description, in_description = clean(body.description, pointer="/description")

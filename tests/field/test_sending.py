@@ -226,3 +226,56 @@ async def test_over_a_bad_link_everything_is_stored_exactly_once_as_it_was_said(
     log = [row.type for row in await rows(database, FeedEvent)]
     assert log.count("report.received") == len(ids)
     assert log.count("report.corrected") == sum(row.version - 1 for row in stored.values())
+
+
+@pytest.mark.parametrize("urgent", [True, False])
+async def test_a_phone_whose_clock_is_ahead_is_set_right_by_the_servers(
+    app: FastAPI, clock: ManualClock, database: Database, urgent: bool
+) -> None:
+    ahead = ManualClock(clock.now() + timedelta(hours=3))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    phone = device(transport, clock=ahead, session=token_of(VILLAGE, "reporter"))
+    seen = wire.moment(ahead.now() - timedelta(minutes=10))
+    said = {key: value for key, value in report(**EXTREME).items() if key != "submitted_at"}
+    report_id = phone.outbox.put({**said, "observed_at": seen}, urgent=urgent, tiny_first=urgent)
+    phone.outbox.correct(report_id, {"summary": "【演练】水位仍在上涨"})
+
+    await phone.deliver()
+
+    assert state_of(phone, report_id) == "stored"
+    (row,) = await rows(database, Report)
+    assert (row.summary, row.observed_at) == ("【演练】水位仍在上涨", NOON - timedelta(minutes=10))
+    assert row.submitted_at == NOON
+    # What the person reads is what was sent.
+    assert phone.outbox.report(report_id)["body"]["observed_at"] == wire.moment(row.observed_at)
+
+
+async def test_what_is_dated_ahead_by_a_right_clock_is_stored_as_of_now(phone: Device, database: Database) -> None:
+    report_id = phone.outbox.put({**report(), "observed_at": wire.moment(NOON + timedelta(days=2))})
+
+    await phone.deliver()
+
+    assert state_of(phone, report_id) == "stored"
+    (row,) = await rows(database, Report)
+    assert (row.observed_at, row.submitted_at) == (NOON, NOON - timedelta(minutes=3))
+
+
+async def test_a_page_that_no_browser_could_read_is_a_failed_link(phone: Device, app: FastAPI) -> None:
+    def garbled(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx.ByteStream(b"<html>"))
+
+    report_id = phone.outbox.put(report(**EXTREME), urgent=True)
+    phone.outbox.put(report())
+    real, phone.courier.client._transport = phone.courier.client._transport, httpx.MockTransport(garbled)
+    for _ in range(3):
+        done = await phone.wake()
+        assert done.retry_at is not None
+        phone.clock.advance(done.retry_at - phone.clock.now())
+    phone.clock.advance(timedelta(hours=1))
+    assert (await phone.inbox.sync()).retry_at is not None
+    assert state_of(phone, report_id) == "waiting"
+
+    phone.courier.client._transport = real
+    phone.clock.advance(timedelta(hours=1))
+    await phone.deliver()
+    assert state_of(phone, report_id) == "stored"
