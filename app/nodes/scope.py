@@ -1,6 +1,6 @@
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, and_, or_, select, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, or_, select, union_all
 from sqlalchemy.orm import aliased
 
 from app.core.caller import Caller
@@ -18,19 +18,26 @@ def visible(caller: Caller, table: Any, column: Any = None) -> ColumnElement[boo
         case "city":
             return in_city
         case "village":
-            # What was merged into a node is part of it.
-            merged = select(Node.code).where(Node.merged_into == caller.node)
-            return and_(in_city, or_(node_code == caller.node, node_code.in_(merged)))
+            return and_(in_city, node_code.in_(_parts(caller.node)))
         case _:
-            return and_(in_city, node_code.in_(_subtree(caller.node)))
+            return and_(in_city, node_code.in_(subtree(caller.node)))
 
 
-def _subtree(town: str) -> CompoundSelect[tuple[str]]:
-    """A town, its villages, and all that is part of either. One look at an index for each."""
+def subtree(town: str) -> CompoundSelect[str]:
+    """The codes of a town (or a village), of its villages, and of all that is part of any of them."""
+    return union_all(_parts(town), *_below(town))
+
+
+def _parts(code: str) -> Select[str]:
+    # What was merged into a node is part of it.
+    return select(Node.code).where(or_(Node.code == code, Node.merged_into == code))
+
+
+def _below(town: str) -> tuple[Select[str], ...]:
+    """A town's villages, and all that is part of them or was under what is part of it: one look at an index each."""
     part = aliased(Node)
-    under = select(Node.code).where(Node.parent_code == town)
-    into_village = select(Node.code).join(part, part.code == Node.merged_into).where(part.parent_code == town)
-    under_part = select(Node.code).join(part, part.code == Node.parent_code).where(part.merged_into == town)
-    return union_all(
-        select(Node.code).where(or_(Node.code == town, Node.merged_into == town)), under, into_village, under_part
+    return (
+        select(Node.code).where(Node.parent_code == town),
+        select(Node.code).join(part, part.code == Node.merged_into).where(part.parent_code == town),
+        select(Node.code).join(part, part.code == Node.parent_code).where(part.merged_into == town),
     )

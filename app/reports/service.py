@@ -6,7 +6,21 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, exists, false, func, insert, or_, select, text, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    bindparam,
+    case,
+    exists,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core import paging, problems
@@ -23,7 +37,7 @@ from app.feed.heads import Heads
 from app.feed.models import FeedEvent
 from app.hazards.policy import Policy
 from app.nodes.models import Node
-from app.nodes.scope import visible
+from app.nodes.scope import subtree, visible
 from app.nodes.service import TreeChange
 from app.reports import custody
 from app.reports.events import SCOPE_CHANGED, TOMBSTONES, TOPIC, scope_changed
@@ -204,12 +218,11 @@ async def list_reports(
     conn: AsyncConnection, *, caller: Caller, filters: Filters, limit: int, cursor: str | None
 ) -> tuple[list[ReportView], str | None]:
     """Reports the caller may see, the last received first, and the cursor of the next page."""
-    query = _rows(or_(visible(caller, Report), _held(caller, Report, Report.id)))
-    query = query.where(of_drill(Report, filters.drill))
-    if filters.node is not None:
-        below = select(Node.code).where(or_(Node.code == filters.node, Node.parent_code == filters.node))
-        grand = select(Node.code).where(Node.parent_code.in_(select(Node.code).where(Node.parent_code == filters.node)))
-        query = query.where(or_(Report.node_code.in_(below), Report.node_code.in_(grand)))
+    query = _rows(_listed(caller)).where(of_drill(Report, filters.drill))
+    if filters.node is not None and filters.node != caller.city_id:
+        # Looked up first: a plan for these very nodes takes their index, one for any nodes reads all that is there.
+        codes = (await conn.execute(subtree(filters.node))).scalars()
+        query = query.where(Report.node_code.in_(sorted(set(codes))))
     if filters.level is not None:
         query = query.where(Report.level == filters.level)
     if filters.hazard is not None:
@@ -315,6 +328,17 @@ def seen(caller: Caller) -> ColumnElement[bool]:
         return own
     held = exists().where(Custody.city_id == Report.city_id, Custody.report_id == Report.id, visible(caller, Custody))
     return or_(own, held)
+
+
+def _listed(caller: Caller) -> ColumnElement[bool]:
+    """`seen`, for a list."""
+    if caller.tier != "village":
+        return or_(visible(caller, Report), _held(caller, Report, Report.id))
+    # A village's are few among very many: they are looked up, not found by reading all of them from the last on.
+    ids = union_all(
+        select(Report.id).where(visible(caller, Report)), select(Custody.report_id).where(visible(caller, Custody))
+    )
+    return and_(Report.city_id == caller.city_id, Report.id.in_(ids))
 
 
 def _held(caller: Caller, table: Any, report_id: Any) -> ColumnElement[bool]:

@@ -267,3 +267,24 @@ async def test_what_is_in_flight_while_a_village_is_merged_is_stored_or_held(
     assert set(late) <= {200, 202}
     stored = {str(one.id) for one in await rows(database, Report)}
     assert stored == {body["id"] for body, status in zip(bodies, answers, strict=True) if status == 201}
+
+
+@pytest.mark.parametrize(
+    ("node", "found"),
+    [
+        (VILLAGE, {VILLAGE}),
+        (NEIGHBOUR, {VILLAGE, NEIGHBOUR}),
+        (TOWN, {VILLAGE, NEIGHBOUR}),
+        (CITY, {VILLAGE, NEIGHBOUR, FAR_VILLAGE}),
+    ],
+)
+async def test_a_list_of_one_nodes_reports_has_those_of_what_became_part_of_it(
+    client: httpx.AsyncClient, as_: As, act: Act, node: str, found: set[str]
+) -> None:
+    for one in (VILLAGE, NEIGHBOUR, FAR_VILLAGE):
+        await client.post("/v1/reports", json=report(), headers=as_(one, "reporter"))
+    await act(VILLAGE, "merge", into=NEIGHBOUR)
+
+    answer = await client.get("/v1/reports", params={"node": node}, headers=as_(CITY, "desk"))
+
+    assert {one["node"] for one in answer.json()["items"]} == found
