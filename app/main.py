@@ -70,7 +70,7 @@ PRUNE_AFTER_START_SECONDS = 60
 FOLLOW_LOG = frozenset({"deliveries"})
 # Early signs are of hours and days, and looking for them costs what thousands of reports cost; unfinished uploads are
 # forgotten after days.
-SECONDS_APART = {"detection": 10.0, "attachments": 3600.0}
+SECONDS_APART = {"detection": 10.0, "quarantine": 10.0, "attachments": 3600.0}
 
 DESCRIPTION = """
 Three-tier incident reporting and early warning: villages and towns report what threatens life, health, homes or an
