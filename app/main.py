@@ -68,8 +68,8 @@ STOP_SECONDS = 6
 PRUNE_AFTER_START_SECONDS = 60
 # Timers that a commit may give something to do at once.
 FOLLOW_LOG = frozenset({"deliveries"})
-# Early signs are of hours and days, and looking for them costs what thousands of reports cost; unfinished uploads are
-# forgotten after days.
+# Early signs are of hours and days, and looking for them costs what thousands of reports cost; what is held is late by
+# minutes; unfinished uploads are forgotten after days.
 SECONDS_APART = {"detection": 10.0, "quarantine": 10.0, "attachments": 3600.0}
 
 DESCRIPTION = """
