@@ -1,10 +1,21 @@
 """What a server counts of itself; Prometheus reads it at /metrics."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 
 from fastapi import FastAPI
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    generate_latest,
+    multiprocess,
+)
+from prometheus_client.registry import Collector
 
 # Set by app.core.serving when several processes serve: they count into files there, and each answers for all.
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
@@ -19,10 +30,10 @@ SECONDS = Histogram(
 IN_FLIGHT = Gauge("beacon_requests_in_flight", "Requests being answered.", multiprocess_mode="livesum")
 STREAMS = Gauge("beacon_streams_open", "Event streams open.", multiprocess_mode="livesum")
 
-Collector = Callable[[FastAPI], Awaitable[None]]
+Refresh = Callable[[FastAPI], Awaitable[None]]
 
 
-def collect_with(app: FastAPI, collector: Collector) -> None:
+def collect_with(app: FastAPI, collector: Refresh) -> None:
     """Have `collector` bring its gauges up to date each time /metrics is read.
 
     A package declares its gauges with `multiprocess_mode="mostrecent"` and hands over a function that sets them:
@@ -41,10 +52,32 @@ def collect_with(app: FastAPI, collector: Collector) -> None:
     app.state.collectors.append(collector)
 
 
+class _Shared(Collector):
+    """What all processes that serve together have counted."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def collect(self) -> Iterable[Metric]:
+        """The library's own collector fails on a file that a process has just made and written nothing to."""
+        files = [str(file) for file in self._directory.glob("*.db") if _is_begun(file)]
+        found: Iterable[Metric] = multiprocess.MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        return found
+
+
+def _is_begun(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:
+        # Of a process that has ended since.
+        return False
+
+
 def exposition() -> bytes:
     """All metrics in Prometheus' text format 0.0.4, of all processes that serve together."""
-    if not os.environ.get(SHARED):
+    shared = os.environ.get(SHARED)
+    if not shared:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has none there
+    registry.register(_Shared(Path(shared)))
     return generate_latest(registry)
