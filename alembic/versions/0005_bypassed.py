@@ -1,4 +1,4 @@
-"""Which office left a held report undecided; an index of merged incidents that no plan takes for all of them."""
+"""Which office left a held report undecided; indexes of merged incidents and of drills' reports hold these alone."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,12 +9,17 @@ branch_labels = None
 depends_on = None
 
 MERGED = "ix_incidents_city_id_merged_into"
+OF_DRILL = "ix_reports_city_id_drill_id_received_at"
 
 
 def upgrade() -> None:
     op.drop_index(MERGED, "incidents")
     some = sa.text("merged_into IS NOT NULL")
     op.create_index(MERGED, "incidents", ["city_id", "merged_into"], postgresql_where=some, sqlite_where=some)
+
+    op.drop_index(OF_DRILL, "reports")
+    columns, some = ["city_id", "drill_id", "received_at"], sa.text("drill_id IS NOT NULL")
+    op.create_index(OF_DRILL, "reports", columns, postgresql_where=some, sqlite_where=some)
 
     comment = "the office that did not decide in time"
     op.add_column("quarantine", sa.Column("bypassed", sa.String(length=32), nullable=True, comment=comment))
@@ -31,6 +36,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index(op.f("ix_quarantine_city_id_due_at"), "quarantine")
     op.drop_column("quarantine", "bypassed")
+
+    op.drop_index(OF_DRILL, "reports")
+    op.create_index(OF_DRILL, "reports", ["city_id", "drill_id", "received_at"])
 
     op.drop_index(MERGED, "incidents")
     op.create_index(MERGED, "incidents", ["city_id", "merged_into"])

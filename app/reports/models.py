@@ -9,6 +9,7 @@ from app.nodes.models import TIER_CHECK
 
 # As it stands in the index: only a query that says the same, word for word, can use it.
 WAITING = "state IN ('received', 'opened')"
+OF_DRILL = "drill_id IS NOT NULL"
 
 
 class Report(Base):
@@ -63,7 +64,15 @@ class Report(Base):
         Index(None, "city_id", "node_code", "received_at"),
         Index(None, "city_id", "incident_id"),
         Index(None, "city_id", "alert_id"),
-        Index(None, "city_id", "drill_id", "received_at"),
+        # The real reports have none of it: each index costs every report its share.
+        Index(
+            None,
+            "city_id",
+            "drill_id",
+            "received_at",
+            postgresql_where=text(OF_DRILL),
+            sqlite_where=text(OF_DRILL),
+        ),
     )
 
 
