@@ -21,6 +21,9 @@ def upgrade() -> None:
     columns, some = ["city_id", "drill_id", "received_at"], sa.text("drill_id IS NOT NULL")
     op.create_index(OF_DRILL, "reports", columns, postgresql_where=some, sqlite_where=some)
 
+    comment = "with the token: what the pair after it comes of"
+    op.add_column("tokens", sa.Column("salt", sa.String(length=64), nullable=True, comment=comment))
+
     comment = "the office that did not decide in time"
     op.add_column("quarantine", sa.Column("bypassed", sa.String(length=32), nullable=True, comment=comment))
     held = sa.text("state = 'held'")
@@ -36,6 +39,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index(op.f("ix_quarantine_city_id_due_at"), "quarantine")
     op.drop_column("quarantine", "bypassed")
+
+    op.drop_column("tokens", "salt")
 
     op.drop_index(OF_DRILL, "reports")
     op.create_index(OF_DRILL, "reports", ["city_id", "drill_id", "received_at"])

@@ -39,6 +39,7 @@ class Token(Base):
     sign_in_id: Mapped[UUID] = mapped_column(comment="all tokens that came of one sign-in; revoked together")
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="a refresh token used twice was stolen")
+    salt: Mapped[str | None] = mapped_column(String(64), comment="with the token: what the pair after it comes of")
 
     __table_args__ = (
         CheckConstraint("kind IN ('access', 'refresh')", name="kind"),

@@ -1,3 +1,4 @@
+import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.accounts.callers import Revoked, is_closed, lapse_of
 from app.accounts.models import Account, ApiKey, Token
 from app.accounts.roles import ROLES
-from app.accounts.tokens import ACCESS, KEY, REFRESH, digest, new_token
+from app.accounts.tokens import ACCESS, KEY, REFRESH, digest, new_token, next_token
 from app.core import paging, problems
 from app.core.caller import SCOPES, Caller, refused
 from app.core.database import announce
@@ -21,6 +22,8 @@ from app.nodes.recorded import closing
 from app.nodes.scope import visible
 
 TICK = timedelta(microseconds=1)
+# A link that is bad brings requests late and twice. For longer, a thief would go unnoticed beside whom he stole from.
+SAME_AGAIN = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +61,11 @@ async def sign_in(conn: AsyncConnection, *, account_id: UUID, lives: Lives, now:
 
 
 async def refresh(conn: AsyncConnection, *, token: str, lives: Lives, hand_in: timedelta, now: datetime) -> Pair | None:
-    """Both tokens anew; None when this refresh token, or one that came of it, was used since.
+    """Both tokens anew; None when a refresh token that came of this one was used since.
 
     Then one of two users stole it, and the whole sign-in has been ended: commit that, and answer 401. Used again before
-    what came of it was, its answer got lost on a bad link: the tokens in that answer are good no longer.
+    that, its answer got lost on a bad link, or the link brought the request twice: within `SAME_AGAIN` the same tokens
+    are answered again, later others, and the former are good no longer.
     A Problem (401) when it is unknown or expired, or its account was disabled or its node closed longer than
     `hand_in` ago; until then the new tokens are good for handing in what was written before, and nothing else.
     """
@@ -89,20 +93,26 @@ async def refresh(conn: AsyncConnection, *, token: str, lives: Lives, hand_in: t
     # Asked when the account is locked: another may have used it a moment ago.
     mine = select(Token.used_at).where(Token.token_hash == digest(token)).scalar_subquery()
     last = select(func.max(Token.used_at)).where(Token.sign_in_id == row.sign_in_id).scalar_subquery()
-    used_at, last_used = (await conn.execute(select(mine, last))).one()
-    if used_at is None:
-        # Later than any before, also by the same clock.
-        at = max(now, last_used + TICK) if last_used else now
-        await conn.execute(update(Token).where(Token.token_hash == digest(token)).values(used_at=at))
-    elif used_at == last_used:
-        lost = update(Token).where(Token.sign_in_id == row.sign_in_id, Token.kind == "refresh", Token.used_at.is_(None))
-        await conn.execute(lost.values(used_at=last_used - TICK))
-    else:
+    of_mine = select(Token.salt).where(Token.token_hash == digest(token)).scalar_subquery()
+    used_at, last_used, salt = (await conn.execute(select(mine, last, of_mine))).one()
+    if used_at not in (None, last_used):
         await _end_sign_in(conn, row.sign_in_id)
         return None
-    await conn.execute(delete(Token).where(Token.sign_in_id == row.sign_in_id, Token.kind == "access"))
+    this, others = Token.token_hash == digest(token), Token.sign_in_id == row.sign_in_id
+    if used_at is None or salt is None or used_at + SAME_AGAIN < now:
+        salt = secrets.token_urlsafe(32)
+        # What was answered before got lost: whoever uses that has not lost it.
+        lost = update(Token).where(others, Token.kind == "refresh", Token.used_at.is_(None), ~this)
+        await conn.execute(lost.values(used_at=(last_used or now) - TICK))
+        # Later than any before, also by the same clock.
+        at = max(now, last_used + TICK) if last_used else now
+        await conn.execute(update(Token).where(this).values(used_at=at, salt=salt))
+    pair = Pair(next_token(ACCESS, token=token, salt=salt), next_token(REFRESH, token=token, salt=salt))
+    again = Token.token_hash == digest(pair.refresh)
+    await conn.execute(delete(Token).where(others, (Token.kind == "access") | again))
     announce(conn, Revoked(row.sign_in_id))
-    return await _new_pair(conn, account_id=row.account_id, sign_in_id=row.sign_in_id, lives=lives, now=now)
+    await _keep(conn, pair, account_id=row.account_id, sign_in_id=row.sign_in_id, lives=lives, now=now)
+    return pair
 
 
 async def revoke(conn: AsyncConnection, *, token: str) -> None:
@@ -221,6 +231,13 @@ def known_scopes(scopes: list[str]) -> list[str]:
 
 async def _new_pair(conn: AsyncConnection, *, account_id: UUID, sign_in_id: UUID, lives: Lives, now: datetime) -> Pair:
     pair = Pair(new_token(ACCESS), new_token(REFRESH))
+    await _keep(conn, pair, account_id=account_id, sign_in_id=sign_in_id, lives=lives, now=now)
+    return pair
+
+
+async def _keep(
+    conn: AsyncConnection, pair: Pair, *, account_id: UUID, sign_in_id: UUID, lives: Lives, now: datetime
+) -> None:
     await conn.execute(
         insert(Token),
         [
@@ -235,7 +252,6 @@ async def _new_pair(conn: AsyncConnection, *, account_id: UUID, sign_in_id: UUID
             for token, kind, life in ((pair.access, "access", lives.access), (pair.refresh, "refresh", lives.refresh))
         ],
     )
-    return pair
 
 
 async def _end_sign_in(conn: AsyncConnection, sign_in_id: UUID) -> None:

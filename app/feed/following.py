@@ -22,12 +22,13 @@ async def follow(
     limit: int,
     wait: float,
     drill_id: UUID | None = None,
+    of_tree: str | None = None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Entries:
     """The entries after `since`; when there are none, wait up to `wait` seconds for one.
 
-    Of what is real, or of one drill. The answer's position is advanced also when nothing matched. No connection is
-    held while waiting.
+    Of what is real, or of one drill, and of the tree (`of_tree`, as in `read`). The answer's position is advanced also
+    when nothing matched. No connection is held while waiting.
     """
     until = monotonic() + wait
     while True:
@@ -36,7 +37,14 @@ async def follow(
         else:
             async with database.reading() as conn:
                 found = await service.read(
-                    conn, city_id=city_id, topic=topic, within=within, since=since, limit=limit, drill_id=drill_id
+                    conn,
+                    city_id=city_id,
+                    topic=topic,
+                    within=within,
+                    since=since,
+                    limit=limit,
+                    drill_id=drill_id,
+                    of_tree=of_tree,
                 )
         left = until - monotonic()
         if found.entries or left <= 0 or heads.stopping:

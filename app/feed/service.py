@@ -155,15 +155,18 @@ async def read(
     since: Position,
     limit: int,
     drill_id: UUID | None = None,
+    of_tree: str | None = None,
 ) -> Entries:
     """The entries after `since` in order, about `limit` of them, cut only between operations.
 
-    Of what is real, or of one drill.
+    Of what is real, or of one drill; `of_tree` is a type that tells of the tree, which is the same in every drill.
 
     One statement, so that the entries and the end of the log are of one moment. A Problem (410) when
     `since` is older than what is kept or of another epoch: nothing is ever skipped silently.
     """
     of_drill = FeedEvent.drill_id.is_(None) if drill_id is None else FeedEvent.drill_id == drill_id
+    if of_tree is not None:
+        of_drill = or_(of_drill, FeedEvent.type == of_tree)
     wanted = and_(
         FeedEvent.city_id == FeedHead.city_id,
         FeedEvent.city_id == city_id,

@@ -40,10 +40,10 @@ def single(status: int, content: bytes, *, report_id: str, parked: bool = False)
 
 def failure(status: int, body: Mapping[str, Any] | None, *, parked: bool = False) -> Verdict:
     """An answer that is not a success."""
-    code = body.get("code") if body else None
+    code = code_of(status, body)
     if status in _LINK or code is None or body is None:
-        # Without a code it is not Beacon that speaks.
-        return Verdict("again" if status == 500 else "link", body or {})
+        # It is not Beacon that speaks.
+        return Verdict("again" if status == 500 else "link", {})
     if code == "version_conflict":
         return Verdict("conflict", body)
     if status == 401 or code == "scope_missing":
@@ -53,18 +53,27 @@ def failure(status: int, body: Mapping[str, Any] | None, *, parked: bool = False
     return Verdict("again" if status >= 500 else "refused", body)
 
 
+def code_of(status: int, body: Mapping[str, Any] | None) -> str | None:
+    """Which problem of Beacon's this is. A gateway that answers `{"code": 0}`, with whatever status, tells of none."""
+    if body is None or status < 400 or body.get("status") != status:
+        return None
+    code = body.get("code")
+    return code if isinstance(code, str) and body.get("type") == f"urn:beacon:problem:{code}" else None
+
+
 def item(result: object, *, report_id: str, parked: bool = False) -> Verdict:
     """One result of a batch."""
     if not isinstance(result, dict):
         return Verdict("again", {})
     status, problem = result.get("status"), result.get("problem")
     if result.get("id") == report_id and status in ("created", "replayed", "updated", "quarantined"):
-        held = result.get("receipt")
-        if held is None:
-            return Verdict("stored", result.get("report") or {})
+        held, report = result.get("receipt"), result.get("report")
+        if not isinstance(held, dict):
+            return Verdict("stored", report if isinstance(report, dict) else {})
         return Verdict("refused", rejected(held)) if held.get("state") == "rejected" else Verdict("held", held)
     if isinstance(problem, dict):
-        return failure(int(problem.get("status", 500)), problem, parked=parked)
+        status = problem.get("status")
+        return failure(status if isinstance(status, int) else 500, problem, parked=parked)
     return Verdict("again", {})
 
 
@@ -88,6 +97,6 @@ def parsed(content: bytes) -> dict[str, Any] | None:
     """A JSON object, or nothing."""
     try:
         body = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None

@@ -6,7 +6,8 @@ import os
 import random
 import sqlite3
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from mimetypes import guess_type
 from pathlib import Path
@@ -21,7 +22,8 @@ from app.field.inbox import Inbox, happened
 from app.field.link import Progress
 from app.field.outbox import Outbox
 from app.field.session import SignIn
-from app.field.store import open_store, server_of, set_server
+from app.field.store import open_store, server_of
+from app.field.wire import FILE_NAME
 
 field = typer.Typer(
     no_args_is_help=True, help="A device in the field: what it has to tell waits here until it is told."
@@ -29,6 +31,7 @@ field = typer.Typer(
 
 CLOCK = SystemClock()
 WAITS = 3
+LOOKS_SECONDS = 2.0
 
 WORDS = {
     "waiting": "waits 待发",
@@ -59,20 +62,27 @@ def init(
     store: Store = HERE,
 ) -> None:
     """Make the device's file and sign in. Again: another server, another sign-in; what waits is kept."""
-    opened = open_store(store)
-    set_server(opened, server)
-    session = SignIn(opened, clock=CLOCK)
-    if username is None:
-        session.keep(_line_in())
-        return
-    password = _line_in() if password_stdin else typer.prompt("Password 密码", hide_input=True)
+    session = SignIn(open_store(store), clock=CLOCK)
+    secret = _line_in() if username is None or password_stdin else typer.prompt("Password 密码", hide_input=True)
 
     async def sign_in() -> str | None:
         async with _client(server) as client:
-            return await session.sign_in(client, username=username, password=password)
+            try:
+                if username is not None:
+                    return await session.sign_in(client, username=username, password=secret)
+                return await session.sign_in_with(client, secret)
+            except httpx.UnsupportedProtocol:
+                raise
+            except httpx.RequestError:
+                if username is not None:
+                    raise
+                session.keep_unseen(client, secret)
+                return None
 
     try:
         refused = asyncio.run(sign_in())
+    except (httpx.UnsupportedProtocol, httpx.InvalidURL):
+        refused = f"{server}: no address of a server, as in https://beacon.example. 服务器地址有误。"
     except httpx.RequestError:
         refused = f"{server} does not answer. 无法连接服务器。"
     if refused is not None:
@@ -99,7 +109,8 @@ def report(
     said = _said(urgency, severity, certainty, summary, description, figure)
     whole = {"hazard": hazard, **said, "node": node, "drill_id": drill}
     given = {key: value for key, value in whole.items() if value is not None}
-    print(Outbox(open_store(store), clock=CLOCK).put(given, urgent=urgent, tiny_first=urgent))
+    with _room(store):
+        print(Outbox(open_store(store), clock=CLOCK).put(given, urgent=urgent, tiny_first=urgent))
 
 
 @field.command()
@@ -123,17 +134,18 @@ def correct(
     found = _known(outbox, report_id)
     said = _said(urgency, severity, certainty, summary, description, figure)
     changes = {key: value for key, value in {"hazard": hazard, **said}.items() if value is not None}
-    stands = next((one["answer"]["stored"] for one in found["steps"] if one["state"] == "conflict"), None)
+    stands = next((one["answer"].get("stored") for one in found["steps"] if one["state"] == "conflict"), None)
     if onto_server and stands is None:
         _refuse("Nothing of this report is in conflict. 该报告没有版本冲突。")
-    outbox.correct(report_id, changes, onto=stands if onto_server else None, urgent=urgent)
+    with _room(store):
+        outbox.correct(report_id, changes, onto=stands if onto_server else None, urgent=urgent)
 
 
 @field.command()
 def attach(
     report_id: Id,
     file: Path,
-    name: Annotated[str | None, typer.Option(help="The file's own by default.")] = None,
+    name: Annotated[str | None, typer.Option(help="The file's own by default, in letters the server takes.")] = None,
     store: Store = HERE,
 ) -> None:
     """Keep a photo or a recording for a report."""
@@ -141,7 +153,8 @@ def attach(
     _known(outbox, report_id)
     try:
         media_type = guess_type(file.name)[0] or "application/octet-stream"
-        outbox.attach(report_id, name or file.name, file.read_bytes(), media_type=media_type)
+        with _room(store):
+            outbox.attach(report_id, name or _name_of(file), file.read_bytes(), media_type=media_type)
     except OSError as error:
         _refuse(f"{file} cannot be read: {error.strerror}.")
     except ValueError as error:
@@ -184,8 +197,8 @@ def sync(
         return Inbox(opened, client, SignIn(opened, clock=CLOCK), CLOCK, random.SystemRandom(), drill=drill).sync
 
     done = asyncio.run(_until_done(opened, inbox, seconds=0 if once else seconds))
-    if done.needs_sign_in:
-        _refuse(SIGN_IN)
+    if done.needs_sign_in or done.refused is not None:
+        _refuse(done.refused or SIGN_IN)
     raise typer.Exit(0 if done.retry_at is None else WAITS)
 
 
@@ -223,7 +236,8 @@ async def _until_done(
             done = await go()
             if done.needs_sign_in or done.retry_at is None or (until is not None and done.retry_at > until):
                 return done
-            await asyncio.sleep(_seconds_until(done.retry_at))
+            # Another process may have taken something urgent meanwhile: to look costs one read of the file.
+            await asyncio.sleep(min(LOOKS_SECONDS, _seconds_until(done.retry_at)))
 
 
 def _seconds_until(moment: datetime) -> float:
@@ -261,6 +275,20 @@ def _said(
     }
 
 
+def _name_of(file: Path) -> str:
+    """The file's name in the letters that the server takes: 现场 1.jpg is ___1.jpg."""
+    name = "".join(letter if FILE_NAME.fullmatch(f"_{letter}") else "_" for letter in file.name)
+    return f"{name[: 64 - len(file.suffix)]}{file.suffix}" if len(name) > 64 else name
+
+
+@contextmanager
+def _room(store: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        _refuse(f"Nothing was kept: {store}: {error}. 未能保存。")
+
+
 def _line_in() -> str:
     return sys.stdin.readline().rstrip("\r\n")
 
@@ -274,15 +302,26 @@ def _known(outbox: Outbox, report_id: str) -> dict[str, Any]:
 
 def _state(shown: dict[str, Any]) -> str:
     """The state that somebody has to look at first."""
-    states = [step["state"] for step in shown["steps"]]
     if shown["state"] in ("refused", "waiting"):
         return str(shown["state"])
-    return next((one for one in ("conflict", "waiting") if one in states), str(shown["state"]))
+    states = [step["state"] for step in shown["steps"] if not _is_made_up_for(step, shown["steps"])]
+    return next((one for one in ("refused", "conflict", "waiting") if one in states), str(shown["state"]))
+
+
+def _is_made_up_for(step: dict[str, Any], steps: list[dict[str, Any]]) -> bool:
+    """Whether what was refused came another way later: a correction by the next, a file under its name again."""
+    after = steps[steps.index(step) + 1 :]
+    same = [one for one in after if (one["kind"] == "attachment") == (step["kind"] == "attachment")]
+    return step["state"] == "refused" and any(
+        one["state"] in ("stored", "held", "waiting") and one["name"] == step["name"] for one in same
+    )
 
 
 def _line(shown: dict[str, Any]) -> str:
     """A report on one line, with the server's words when it was not taken."""
-    answered = [step["answer"] for step in shown["steps"] if step["state"] in ("refused", "conflict")]
+    steps = shown["steps"]
+    wrong = [step for step in steps if step["state"] in ("refused", "conflict") and not _is_made_up_for(step, steps)]
+    answered = [step["answer"] for step in wrong]
     detail = answered[-1].get("detail", "") if answered else ""
     body = shown["body"]
     said = body.get("summary") or body["hazard"]

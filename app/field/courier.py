@@ -45,7 +45,7 @@ class Courier:
     async def step(self) -> Progress:
         """One exchange with the server, about what is due first; `asked` is False when nothing is due now."""
         now = self.clock.now()
-        if link.rests_until(self.outbox.store) > now:
+        if link.rests_until(self.outbox.store, now) is not None:
             return Progress(False, self.outbox.next_at())
         due = self.outbox.due(now, most=self.most)
         if not due:
@@ -60,9 +60,8 @@ class Courier:
                 verdict = files.verdict(step, response.status_code, response.content)
             else:
                 response = await link.ask(self.client, self.session, _request(self.client, step))
-                parked = step.kind == "correction"
                 verdict = answers.single(
-                    response.status_code, response.content, report_id=step.report_id, parked=parked
+                    response.status_code, response.content, report_id=step.report_id, parked=step.parked
                 )
         except httpx.RequestError:
             self._rest()
@@ -92,7 +91,7 @@ class Courier:
             return self._whole(steps, response, body)
         link.works(self.outbox.store)
         for step, result in zip(steps, results, strict=True):
-            verdict = answers.item(result, report_id=step.report_id, parked=step.kind == "correction")
+            verdict = answers.item(result, report_id=step.report_id, parked=step.parked)
             if not self._settle(step, verdict):
                 return False
         return True

@@ -2,6 +2,7 @@
 
 import base64
 from hashlib import sha256
+from urllib.parse import quote
 
 import httpx
 
@@ -16,7 +17,7 @@ def piece(client: httpx.AsyncClient, step: Step, *, most: int) -> httpx.Request:
     end = min(size, step.sent + most)
     return client.build_request(
         "PUT",
-        f"/v1/reports/{step.report_id}/attachments/{step.name}",
+        f"/v1/reports/{step.report_id}/attachments/{quote(step.name or '', safe='')}",
         content=step.body[step.sent : end],
         headers={
             "Content-Type": step.media_type or "application/octet-stream",
@@ -31,9 +32,11 @@ def verdict(step: Step, status: int, content: bytes) -> Verdict:
     body = answers.parsed(content)
     if body is not None and body.get("name") == step.name and status in (200, 201):
         return Verdict("stored", body)
-    if body is not None and (status == 202 or body.get("code") == "offset_wrong"):
+    code = answers.code_of(status, body)
+    if body is not None and (code == "offset_wrong" or (status == 202 and body.get("name") == step.name)):
+        received = body.get("received")
         # Nothing gained: not at once again, or a server in disorder would be asked without end.
-        return Verdict("again" if body.get("received") == step.sent else "part", body)
-    if body is not None and body.get("code") == "digest_wrong":
+        return Verdict("part" if isinstance(received, int) and received != step.sent else "again", body)
+    if body is not None and code == "digest_wrong":
         return Verdict("again", body)
-    return answers.failure(status, body, parked=True)
+    return answers.failure(status, body, parked=step.parked)

@@ -2,7 +2,7 @@ import json
 import random
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -12,6 +12,8 @@ from app.field import answers, link, settling, wire
 from app.field.link import Progress
 from app.field.session import Session
 from app.field.store import writing
+
+SCOPE_CHANGED = "report.scope_changed"
 
 
 def happened(store: sqlite3.Connection, report_id: str) -> list[dict[str, Any]]:
@@ -44,12 +46,13 @@ class Inbox:
             done = await self.step()
             asked = asked or done.asked
             if done.retry_at is None or not done.asked or done.needs_sign_in or self._rests():
-                return Progress(asked, done.retry_at, done.needs_sign_in)
+                return replace(done, asked=asked)
 
     async def step(self, *, wait: float = 0) -> Progress:
         """Ask for one page; `retry_at` is None when that was all, so far. `wait` as in GET /v1/reports/changes."""
-        if self._rests():
-            return Progress(False, link.rests_until(self.store))
+        rests = link.rests_until(self.store, self.clock.now())
+        if rests is not None:
+            return Progress(False, rests)
         at = self._cursor()
         listing = at is None or at["page"] is not None
         asked = self._list(at) if at is None or listing else self._follow(at, wait)
@@ -62,14 +65,18 @@ class Inbox:
             link.works(self.store)
             more = self._listed(at, body) if listing else self._followed(at, body)
             return Progress(True, self.clock.now() if more else None)
-        if response.status_code == 410:
-            # Older than what the server keeps: read it all anew.
+        if not listing and answers.code_of(response.status_code, body) == "cursor_expired":
+            # Older than what the server keeps: read it all anew. What a desk decided meanwhile was not heard.
             with writing(self.store):
                 self.store.execute("DELETE FROM cursors WHERE drill = ?", (self.drill or "",))
+                settling.ask_again(self.store)
             return Progress(True, self.clock.now())
         verdict = answers.failure(response.status_code, body)
         if verdict.word == "sign_in":
             return Progress(True, None, needs_sign_in=True)
+        if verdict.word == "refused":
+            # What was asked is wrong, not the link.
+            return Progress(True, None, refused=str(verdict.answer.get("detail") or verdict.answer["code"]))
         return self._rest(response)
 
     def reports(self) -> list[dict[str, Any]]:
@@ -95,7 +102,7 @@ class Inbox:
         return row
 
     def _list(self, at: sqlite3.Row | None) -> httpx.Request:
-        return self._get("/v1/reports", cursor=at["page"] if at is not None else None)
+        return self._get("/v1/reports", cursor=(at["page"] or None) if at is not None else None)
 
     def _follow(self, at: sqlite3.Row, wait: float) -> httpx.Request:
         return self._get("/v1/reports/changes", since=at["follow"], wait=wait or None)
@@ -109,7 +116,7 @@ class Inbox:
         with writing(self.store):
             if self._moved(at):
                 return True
-            if at is None:
+            if at is None or at["page"] == "":
                 # What is not in the list was lost sight of: it is marked, until it turns up again.
                 lost = "UPDATE seen SET deleted = 1 WHERE drill = ? AND version > 0"
                 self.store.execute(lost, (self.drill or "",))
@@ -132,8 +139,11 @@ class Inbox:
             for change in body["results"]:
                 self._apply(change)
             if any(change["list_again"] for change in body["results"]):
-                # A node came under this office, or left it, with all its reports.
-                self.store.execute("DELETE FROM cursors WHERE drill = ?", (self.drill or "",))
+                # A node came under this office, or left it, with all its reports. After the list it goes on from here:
+                # what happens meanwhile is heard.
+                self.store.execute(
+                    "UPDATE cursors SET follow = ?, page = '' WHERE drill = ?", (body["cursor"], self.drill or "")
+                )
                 return True
             self.store.execute("UPDATE cursors SET follow = ? WHERE drill = ?", (body["cursor"], self.drill or ""))
         return bool(body["pending"])
@@ -145,6 +155,9 @@ class Inbox:
 
     def _apply(self, change: Mapping[str, Any]) -> None:
         report, deleted = change["report"], change["deleted"]
+        if change["type"] == SCOPE_CHANGED:
+            # Of the tree, not of a report.
+            return
         # A correction that is held has an id of its own, and is rejected without its report.
         whole = report.get("corrects") is None
         subject = report["id"] if whole else report["corrects"]
@@ -177,7 +190,7 @@ class Inbox:
         )
 
     def _rests(self) -> bool:
-        return link.rests_until(self.store) > self.clock.now()
+        return link.rests_until(self.store, self.clock.now()) is not None
 
     def _rest(self, response: httpx.Response | None = None) -> Progress:
         return Progress(True, link.rest(self.store, clock=self.clock, rng=self.rng, response=response))

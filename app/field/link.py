@@ -20,6 +20,8 @@ class Progress:
     asked: bool
     retry_at: datetime | None
     needs_sign_in: bool = False
+    refused: str | None = None
+    """What was asked can never be answered, in the server's words."""
 
 
 async def ask(client: httpx.AsyncClient, session: Session, request: httpx.Request) -> httpx.Response:
@@ -36,9 +38,11 @@ async def ask(client: httpx.AsyncClient, session: Session, request: httpx.Reques
     return await client.send(request)
 
 
-def rests_until(store: sqlite3.Connection) -> datetime:
-    """Before this nothing is to be sent: the link failed, or the server asked to wait."""
-    return datetime.fromtimestamp(store.execute("SELECT retry_at FROM link").fetchone()[0], UTC)
+def rests_until(store: sqlite3.Connection, now: datetime) -> datetime | None:
+    """Before this nothing is to be sent: the link failed, or the server asked to wait. None: it does not rest."""
+    (at,) = store.execute("SELECT retry_at FROM link").fetchone()
+    moment = datetime.fromtimestamp(at, UTC)
+    return moment if now < moment <= now + retrying.LONGEST else None
 
 
 def works(store: sqlite3.Connection) -> None:

@@ -1,13 +1,16 @@
 import json
 import sqlite3
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
+from uuid import UUID
 
 from app.core.clock import Clock
 from app.core.ids import new_id
 from app.field import wire
+from app.field.retrying import LONGEST
 from app.field.store import writing
 
 Kind = Literal["first", "correction", "attachment"]
@@ -18,7 +21,7 @@ REFUSED_WITH_REPORT = wire.text(
 )
 
 _STEP = """
-SELECT s.*, COALESCE(s.base_version, r.version) AS base
+SELECT s.*, COALESCE(s.base_version, r.version) AS base, s.kind <> 'first' AND r.state = 'held' AS parked
 FROM steps s JOIN reports r ON r.id = s.report_id
 WHERE s.state = 'waiting'
 """
@@ -49,6 +52,8 @@ class Step:
     name: str | None
     media_type: str | None
     sent: int
+    parked: bool
+    """A desk still holds the report: until it is released the server knows of none."""
 
 
 class Outbox:
@@ -68,7 +73,8 @@ class Outbox:
         With `tiny_first` what it is and how grave goes out in one small packet, and the rest as a correction of it.
         ValueError when the id was used before.
         """
-        body = {"id": str(new_id()), **report}
+        body = {"id": new_id(), **report}
+        body["id"] = _as_answered(str(body["id"]))
         body.setdefault("submitted_at", wire.moment(self._clock.now()))
         first = wire.tiny(body) if tiny_first else body
         with writing(self.store):
@@ -130,10 +136,13 @@ class Outbox:
     def attach(self, report_id: str, name: str, content: bytes, *, media_type: str) -> None:
         """Take a photo or a recording for a report, under a name that is its own.
 
-        KeyError when there is no such report; ValueError when another file of it has the name, or it is empty.
+        KeyError when there is no such report; ValueError when another file of it has the name, the name is not one that
+        the server takes, or it is empty.
         """
         if not content:
             raise ValueError(f"{name} is empty.")
+        if not wire.FILE_NAME.fullmatch(name):
+            raise ValueError(f"{name}: up to 64 letters, digits, and . _ - name a file, as in photo-1.jpg.")
         with writing(self.store):
             if self.store.execute("SELECT 1 FROM reports WHERE id = ?", (report_id,)).fetchone() is None:
                 raise KeyError(report_id)
@@ -146,8 +155,8 @@ class Outbox:
         """What is to be sent now, in its order: what is said first, and files when nothing else is due."""
         for which, limit in ((_NEXT, most), (_PHOTO, 1)):
             rows = self.store.execute(
-                f"{_STEP}{which} AND s.retry_at <= ?{_ORDER}",
-                (now.timestamp(), limit),
+                f"{_STEP}{which} AND (s.retry_at <= ? OR s.retry_at > ?){_ORDER}",
+                (now.timestamp(), (now + LONGEST).timestamp(), limit),
             )
             steps = [_step(row) for row in rows]
             if steps:
@@ -156,6 +165,7 @@ class Outbox:
 
     def next_at(self) -> datetime | None:
         """When something is due, if nothing changes; None: nothing can be sent as it is."""
+        now = self._clock.now()
         (link,) = self.store.execute("SELECT retry_at FROM link").fetchone()
         times = [
             at
@@ -163,7 +173,10 @@ class Outbox:
             for (at,) in self.store.execute(f"SELECT MIN(retry_at) FROM ({_STEP}{which})")  # noqa: S608  as above
             if at is not None
         ]
-        return datetime.fromtimestamp(max(link, min(times)), UTC) if times else None
+        if not times:
+            return None
+        at = datetime.fromtimestamp(max(link, min(times)), UTC)
+        return at if at <= now + LONGEST else now
 
     def waiting(self) -> int:
         """How many steps have no answer yet."""
@@ -229,6 +242,13 @@ class Outbox:
         self.store.execute("UPDATE link SET retry_at = 0")
 
 
+def _as_answered(report_id: str) -> str:
+    """The id as the server writes it; what is none it will refuse, with its reason."""
+    with suppress(ValueError):
+        return str(UUID(report_id))
+    return report_id
+
+
 def _as_correction(body: Mapping[str, Any]) -> bytes:
     # A desk may have merged the incident it names: where it belongs is no longer the device's to say.
     return wire.encode({key: value for key, value in body.items() if key != "incident_id"})
@@ -250,6 +270,7 @@ def _step(row: sqlite3.Row) -> Step:
         row["name"],
         row["media_type"],
         row["sent"],
+        bool(row["parked"]),
     )
 
 

@@ -10,6 +10,8 @@ from email.utils import parsedate_to_datetime
 BASE = timedelta(seconds=1)
 CAP = timedelta(minutes=5)
 LONGEST_TOLD = timedelta(hours=1)
+# Whatever waits longer was noted by a clock that was ahead.
+LONGEST = LONGEST_TOLD + CAP
 
 
 def full_jitter(tries: int, draw: float) -> timedelta:
@@ -31,7 +33,7 @@ def told(retry_after: str | None, now: datetime) -> timedelta:
         return min(LONGEST_TOLD, timedelta(seconds=int(text[:6])))
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        return min(LONGEST_TOLD, max(timedelta(), at - now))
+    except (ValueError, OverflowError):
         return timedelta()
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return min(LONGEST_TOLD, max(timedelta(), at - now))

@@ -6,11 +6,11 @@ import httpx
 
 from app.core.clock import Clock
 from app.field import answers
-from app.field.store import writing
+from app.field.store import belong, writing
 
 _BUSY = timedelta(seconds=60)
 # When so new a token is refused, another one would fare no better.
-_NEW = timedelta(minutes=5)
+_NEW = timedelta(seconds=30)
 
 
 class Session(Protocol):
@@ -58,18 +58,38 @@ class SignIn:
         body = answers.parsed(response.content) or {}
         if response.status_code != 200 or "access_token" not in body:
             return str(body.get("detail") or f"{response.status_code}")
-        self.keep(body["access_token"], body.get("refresh_token"))
+        return await self.sign_in_with(client, body["access_token"], body.get("refresh_token"))
+
+    async def sign_in_with(self, client: httpx.AsyncClient, access: str, refresh: str | None = None) -> str | None:
+        """The same with tokens, or an API key. Until the server knows it, the sign-in before is kept."""
+        response = await client.get("/v1/me", headers={"Authorization": f"Bearer {access}"})
+        body = answers.parsed(response.content) or {}
+        office = body.get("node")
+        if response.status_code != 200 or not isinstance(office, str):
+            return str(body.get("detail") or f"{response.status_code}")
+        with writing(self._store):
+            belong(self._store, _url(client), office)
+            self._keep(access, refresh)
         return None
+
+    def keep_unseen(self, client: httpx.AsyncClient, key: str) -> None:
+        """Keep an API key where no link is: whose it is is not known."""
+        with writing(self._store):
+            belong(self._store, _url(client), None)
+            self._keep(key, None)
 
     def keep(self, access: str, refresh: str | None = None) -> None:
         """Keep these tokens, or an API key, from now on."""
         with writing(self._store):
-            self._store.execute(
-                "INSERT INTO sign_in (one, access, refresh, kept_at) VALUES (1, ?, ?, ?) ON CONFLICT (one) DO UPDATE"
-                " SET access = excluded.access, refresh = excluded.refresh, kept_at = excluded.kept_at,"
-                " renewing_until = 0",
-                (access, refresh, self._clock.now().timestamp()),
-            )
+            self._keep(access, refresh)
+
+    def _keep(self, access: str, refresh: str | None) -> None:
+        self._store.execute(
+            "INSERT INTO sign_in (one, access, refresh, kept_at) VALUES (1, ?, ?, ?) ON CONFLICT (one) DO UPDATE"
+            " SET access = excluded.access, refresh = excluded.refresh, kept_at = excluded.kept_at,"
+            " renewing_until = 0",
+            (access, refresh, self._clock.now().timestamp()),
+        )
 
     def headers(self) -> dict[str, str]:
         """What every request carries; nothing before the first sign-in."""
@@ -90,9 +110,10 @@ class SignIn:
             if row["access"] != refused:
                 # Another process renewed it meanwhile.
                 return True
-            if row["kept_at"] > (now - _NEW).timestamp():
+            # What is later than now was noted by a clock that was ahead.
+            if (now - _NEW).timestamp() < row["kept_at"] <= now.timestamp():
                 return False
-            if row["renewing_until"] > now.timestamp():
+            if now.timestamp() < row["renewing_until"] <= (now + _BUSY).timestamp():
                 raise httpx.ConnectError("another process is renewing the sign-in")
             self._store.execute("UPDATE sign_in SET renewing_until = ?", ((now + _BUSY).timestamp(),))
         try:
@@ -107,3 +128,7 @@ class SignIn:
         finally:
             with writing(self._store):
                 self._store.execute("UPDATE sign_in SET renewing_until = 0 WHERE refresh = ?", (row["refresh"],))
+
+
+def _url(client: httpx.AsyncClient) -> str:
+    return str(client.base_url).rstrip("/")

@@ -14,7 +14,11 @@ from app.field.store import writing
 def settle(store: sqlite3.Connection, step: Step, state: Literal["stored", "held"], answer: Mapping[str, Any]) -> None:
     """The server has it: among the reports, or in quarantine until a desk decides."""
     with writing(store):
-        if not _answered(store, step, state, answer) or step.kind == "attachment":
+        if not _answered(store, step, state, answer):
+            return
+        if step.kind == "attachment":
+            # The server has it: the device needs its room.
+            store.execute("UPDATE steps SET body = x'' WHERE seq = ?", (step.seq,))
             return
         # A correction becomes the version after its base, whatever has been said on top of it since.
         version = 1 if step.kind == "first" else step.base + 1
@@ -28,9 +32,11 @@ def settle(store: sqlite3.Connection, step: Step, state: Literal["stored", "held
 def conflict(store: sqlite3.Connection, step: Step, problem: Mapping[str, Any]) -> None:
     """Somebody corrected it first. It waits for the person, with all that was said on top of it."""
     with writing(store):
+        if not _answered(store, step, "conflict", problem):
+            return
         store.execute(
             "UPDATE steps SET state = 'conflict', answer = ?"
-            " WHERE report_id = ? AND kind = 'correction' AND seq >= ? AND state = 'waiting'",
+            " WHERE report_id = ? AND kind = 'correction' AND seq > ? AND state = 'waiting'",
             (wire.text(problem), step.report_id, step.seq),
         )
 
@@ -48,7 +54,12 @@ def refused(store: sqlite3.Connection, step: Step, problem: Mapping[str, Any]) -
             (step.report_id,),
         ).fetchone()
         if after is not None:
-            store.execute("UPDATE steps SET kind = 'first' WHERE seq = ?", (after,))
+            # As a report it may name its incident, which no correction does.
+            (said,) = store.execute("SELECT body FROM reports WHERE id = ?", (step.report_id,)).fetchone()
+            (body,) = store.execute("SELECT body FROM steps WHERE seq = ?", (after,)).fetchone()
+            named = {key: value for key, value in json.loads(said).items() if key == "incident_id"}
+            whole = wire.encode({**json.loads(body), **named})
+            store.execute("UPDATE steps SET kind = 'first', body = ? WHERE seq = ?", (whole, after))
         else:
             _refuse_report(store, step.report_id, problem)
 
@@ -72,6 +83,11 @@ def decided(store: sqlite3.Connection, held_id: str, *, released: bool, answer: 
     store.execute("UPDATE reports SET state = 'stored', answer = ? WHERE id = ?", (wire.text(answer), row["report_id"]))
     # What waited for it may go now.
     store.execute("UPDATE steps SET retry_at = 0 WHERE report_id = ? AND state = 'waiting'", (row["report_id"],))
+
+
+def ask_again(store: sqlite3.Connection) -> None:
+    """What a desk held is sent once more: the answer is what became of it. Within its caller's transaction."""
+    store.execute("UPDATE steps SET state = 'waiting', retry_at = 0 WHERE state = 'held'")
 
 
 def again(store: sqlite3.Connection, step: Step, *, at: datetime) -> None:

@@ -62,11 +62,12 @@ CREATE INDEX IF NOT EXISTS changes_of_report ON changes (report_id);
 CREATE TABLE IF NOT EXISTS cursors (
     drill TEXT PRIMARY KEY,
     follow TEXT NOT NULL,                -- where to follow the changes from
-    page TEXT                            -- the next page of the list, while it is read anew
+    page TEXT                            -- the next page of the list, while it is read anew; empty: its first
 ) STRICT;
 CREATE TABLE IF NOT EXISTS server (
     one INTEGER PRIMARY KEY CHECK (one = 1),
-    url TEXT NOT NULL
+    url TEXT NOT NULL,
+    office TEXT                          -- the sign-in's: whose reports are told and read; none: not known
 ) STRICT;
 """
 
@@ -96,7 +97,9 @@ def writing(conn: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     try:
         yield conn
     except BaseException:
-        conn.execute("ROLLBACK")
+        # A full disk has ended it already.
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
         raise
     conn.execute("COMMIT")
 
@@ -107,7 +110,29 @@ def server_of(store: sqlite3.Connection) -> str | None:
     return row["url"] if row else None
 
 
-def set_server(store: sqlite3.Connection, url: str) -> None:
-    """This device belongs to this server from now on."""
-    with writing(store):
-        store.execute("INSERT OR REPLACE INTO server (one, url) VALUES (1, ?)", (url,))
+def belong(store: sqlite3.Connection, url: str, office: str | None) -> None:
+    """This device belongs to this office at this server from now on. Within its caller's transaction.
+
+    What waits stays the office's that wrote it; what was read of the one before is read no longer. None: not known.
+    """
+    was = store.execute("SELECT url, office FROM server").fetchone()
+    known = was["office"] if was is not None and office is None and was["url"] == url else office
+    store.execute("INSERT OR REPLACE INTO server (one, url, office) VALUES (1, ?, ?)", (url, known))
+    if was is None or (was["url"] == url and was["office"] in (None, known)):
+        return
+    for table in ("cursors", "seen", "changes"):
+        store.execute(f"DELETE FROM {table}")  # noqa: S608  a name from above
+    if was["office"] is None:
+        return
+    for table, kept, waits in (
+        (
+            "steps",
+            "CAST(json_set(CAST(body AS TEXT), '$.node', ?) AS BLOB)",
+            "state = 'waiting' AND kind <> 'attachment'",
+        ),
+        ("reports", "json_set(body, '$.node', ?)", "true"),
+    ):
+        store.execute(
+            f"UPDATE {table} SET body = {kept} WHERE {waits} AND json_extract(CAST(body AS TEXT), '$.node') IS NULL",  # noqa: S608  as above
+            (was["office"],),
+        )

@@ -1,6 +1,7 @@
 """What goes over the wire, in as few bytes as it can: pure."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +11,8 @@ _SAID = (
     *("kind", "node", "hazard", "urgency", "severity", "certainty", "observed_at", "submitted_at", "summary"),
     *("description", "location", "figures", "drill_id"),
 )
+# As the server takes it.
+FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _TIMES = ("observed_at", "submitted_at")
 
 

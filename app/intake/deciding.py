@@ -119,11 +119,11 @@ async def _store(conn: AsyncConnection, policy: Policy, submission: Submission, 
 async def _correct(
     conn: AsyncConnection, policy: Policy, submission: Submission, row: holding.Row, caller: Caller, now: datetime
 ) -> ReportView:
-    if await reports.stored(conn, city_id=row["city_id"], report_id=row["report_id"]) is None:
+    found = await reports.stored(conn, city_id=row["city_id"], report_id=row["report_id"])
+    if found is None:
         raise Problem(problems.REPORT_FIRST)
-    done = await applying.apply(
-        conn, policy=policy, one=submission, base_version=row["base_version"], reader=caller, now=now
-    )
+    base = await holding.base_of(conn, row, version=found[0]["version"])
+    done = await applying.apply(conn, policy=policy, one=submission, base_version=base, reader=caller, now=now)
     assert done.report is not None
     return done.report
 

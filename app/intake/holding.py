@@ -39,11 +39,28 @@ def correction_id(one: Submission, base_version: int) -> UUID:
 
 
 async def corrections(conn: AsyncConnection, *, city_id: str, report_id: UUID) -> int:
-    """How many corrections of a report are held: each may become a version."""
+    """How many corrections of a report were held and not released: to its device each is a version."""
     held = select(func.count()).where(
-        Quarantined.city_id == city_id, Quarantined.report_id == report_id, Quarantined.state == "held"
+        Quarantined.city_id == city_id, Quarantined.report_id == report_id, Quarantined.state != "released"
     )
     return (await conn.execute(held)).scalar_one()
+
+
+async def base_of(conn: AsyncConnection, row: Row, *, version: int) -> int:
+    """The version that a held correction builds on, now that the report stands at `version`.
+
+    What was written after it knew nothing of corrections that a desk has rejected: they count as never said.
+    """
+    base: int = row["base_version"]
+    if version >= base:
+        return base
+    rejected = select(func.count()).where(
+        Quarantined.city_id == row["city_id"],
+        Quarantined.report_id == row["report_id"],
+        Quarantined.state == "rejected",
+        Quarantined.base_version < base,
+    )
+    return base - int((await conn.execute(rejected)).scalar_one())
 
 
 async def hold(

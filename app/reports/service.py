@@ -288,6 +288,7 @@ async def changes(
         limit=limit,
         wait=wait,
         drill_id=drill_id,
+        of_tree=SCOPE_CHANGED,
     )
     return ReportChanges(
         results=[

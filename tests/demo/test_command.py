@@ -11,6 +11,7 @@ from app.demo.desk import DeskRefused
 from app.demo.link import SignInRefused
 from tests.demo.fake import ADMIN, DESK, DRILL, SCORE, URL, FakeBeacon
 from tests.demo.replaying import perform
+from tests.field.server import problem
 
 
 def test_the_desk_sees_every_alert_of_the_night_and_the_summary_says_so() -> None:
@@ -65,7 +66,7 @@ def test_an_alert_that_no_poll_carries_fails_the_exercise(monkeypatch: pytest.Mo
 
 def test_a_report_that_is_refused_fails_the_exercise() -> None:
     server = FakeBeacon()
-    refused = iter([httpx.Response(422, json={"code": "hazard_unknown", "detail": "no such hazard"})])
+    refused = iter([httpx.Response(422, json={**problem(422, "hazard_unknown"), "detail": "no such hazard"})])
     server.before = lambda request: next(refused, None) if request.url.path == "/v1/reports" else None
 
     code, out = perform(server)

@@ -7,6 +7,7 @@ import pytest
 from app.demo import night
 from tests.demo.fake import DRILL, FakeBeacon
 from tests.demo.replaying import START, Clock, failing, replay, step
+from tests.field.server import problem
 
 
 def test_the_whole_night_is_answered_and_every_report_comes_from_its_own_office() -> None:
@@ -85,7 +86,7 @@ def test_retry_after_is_waited_out() -> None:
 def test_a_refused_report_is_told_and_does_not_stop_the_others() -> None:
     server = FakeBeacon()
     server.before = failing(
-        1, "/v1/reports", httpx.Response(422, json={"code": "hazard_unknown", "detail": "no such hazard"})
+        1, "/v1/reports", httpx.Response(422, json={**problem(422, "hazard_unknown"), "detail": "no such hazard"})
     )
 
     tally = replay(server, [step(1), step(2)])

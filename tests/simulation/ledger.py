@@ -239,7 +239,7 @@ class Ledger:
             if self._may_hold(person, body, now):
                 # It builds on what may still be released; where a desk refused that, a person has to look at it.
                 waiting = sum(
-                    one.state == "held" and of == report_id and version is not None
+                    one.state != "released" and of == report_id and version is not None
                     for (of, version, _), one in self.held.items()
                 )
                 if base > (len(stored.versions) if stored is not None else 1) + waiting + 1:
@@ -265,6 +265,7 @@ class Ledger:
     def release(self, report_id: str, base: int | None, said: Body | None, now: datetime) -> str:
         """What becomes of what is held when its desk lets it in."""
         held = self.held[report_id, base, _said(said) if said else ""]
+        held_base = base or 0
         stored = self.reports.get(report_id)
         if held.state == "rejected":
             return "conflict"
@@ -276,6 +277,12 @@ class Ledger:
         else:
             if stored is None:
                 return "conflict"
+            if base > len(stored.versions):
+                # What a desk rejected before counts as never said.
+                base -= sum(
+                    one.state == "rejected" and of == report_id and version is not None and version < held_base
+                    for (of, version, _), one in self.held.items()
+                )
             done = said is not None and (
                 _said(said) == _said(stored.versions[-1])
                 or (base < len(stored.versions) and _said(said) == _said(stored.versions[base]))
