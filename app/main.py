@@ -53,6 +53,7 @@ from app.intake.writer import Writer
 from app.matters.routes import router as matters_router
 from app.nodes.models import City
 from app.nodes.routes import router as nodes_router
+from app.reports import handover
 from app.reports import service as reports
 from app.reports.routes import held as custody_router
 from app.reports.routes import router as reports_router
@@ -69,8 +70,8 @@ PRUNE_AFTER_START_SECONDS = 60
 # Timers that a commit may give something to do at once.
 FOLLOW_LOG = frozenset({"deliveries"})
 # Early signs are of hours and days, and looking for them costs what thousands of reports cost; what is held is late by
-# minutes; unfinished uploads are forgotten after days.
-SECONDS_APART = {"detection": 10.0, "quarantine": 10.0, "attachments": 3600.0}
+# minutes; offices close at midnight; unfinished uploads are forgotten after days.
+SECONDS_APART = {"detection": 10.0, "quarantine": 10.0, "handover": 60.0, "attachments": 3600.0}
 
 DESCRIPTION = """
 Three-tier incident reporting and early warning: villages and towns report what threatens life, health, homes or an
@@ -149,6 +150,7 @@ def _timers(state: State) -> list[Timer]:
             detection_engine.run_due, database, policy=policy, clock=clock, answered=rollcalls.towns_answered
         ),
         "quarantine": partial(overdue.run_due, database, policy=policy, clock=clock),
+        "handover": partial(handover.run_due, database, clock=clock),
         "rollcalls": partial(rollcalls_engine.run_due, database, policy=policy, clock=clock),
         "sightings": partial(state.sightings.flush, database),
         "deliveries": state.sender.run_due,

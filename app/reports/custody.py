@@ -5,9 +5,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, func, not_, select, update
+from sqlalchemy import and_, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.orm import aliased
 
 from app.core.caller import Caller
 from app.core.clock import day_of
@@ -121,54 +120,10 @@ async def spare(conn: AsyncConnection, *, city_id: str, alerts: Collection[UUID]
     )
 
 
-async def hand_over(
-    conn: AsyncConnection, *, city_id: str, old: str, new: str, now: datetime, of: str | None = None
-) -> None:
-    """What one office holds and has not taken on, another holds from now on; all of it, or one node's (`of`).
-
-    What that one holds already, the first one has passed on to it. Each is a step of the report's way.
-    """
-    has = aliased(Custody)
-    theirs = (
-        exists()
-        .where(has.city_id == Custody.city_id, has.report_id == Custody.report_id, has.node_code == new)
-        .correlate(Custody)
-    )
-    waiting = (
-        Custody.city_id == city_id,
-        Custody.node_code == old,
-        Custody.state.in_(moves.WAITING),
-        *([] if of is None else [exists().where(_report_of(of))]),
-    )
-    told = (Custody.report_id, Custody.tier, Custody.due_at)
-    moved = await conn.execute(update(Custody).where(*waiting, not_(theirs)).values(node_code=new).returning(*told))
-    handed = list(moved)
-    passed = {"state": "forwarded", "forwarded_at": now, "forwarded_to": new, "bypass_at": None}
-    handed += await conn.execute(update(Custody).where(*waiting).values(passed).returning(*told))
-    steps = [
-        stepping.step(
-            city_id=city_id,
-            report_id=one.report_id,
-            type="report.handed_over",
-            at=now,
-            node=old,
-            tier=one.tier,
-            to=new,
-            due_at=one.due_at,
-        )
-        for one in handed
-    ]
-    await stepping.keep(conn, steps)
-
-
 async def tempo(conn: AsyncConnection, *, policy: Policy, city_id: str, drill_id: UUID | None, now: datetime) -> float:
     """What the times allowed are multiplied by now: less in a duty period, and in a drill by its pace."""
     drill = await drills.find(conn, city_id=city_id, drill_id=drill_id) if drill_id else None
     return policy.tempo(day_of(now)) / (drill.pace if drill else 1.0)
-
-
-def _report_of(node_code: str) -> ColumnElement[bool]:
-    return and_(Report.city_id == Custody.city_id, Report.id == Custody.report_id, Report.node_code == node_code)
 
 
 async def _open(conn: AsyncConnection, caller: Caller, which: Any, policy: Policy, now: datetime) -> list[Event]:

@@ -39,7 +39,7 @@ from app.hazards.policy import Policy
 from app.nodes.models import Node
 from app.nodes.scope import subtree, visible
 from app.nodes.service import TreeChange
-from app.reports import custody
+from app.reports import custody, handover
 from app.reports.events import SCOPE_CHANGED, TOMBSTONES, TOPIC, scope_changed
 from app.reports.models import Activity, Custody, Report
 from app.reports.views import ReportChange, ReportChanges, ReportView, report_view
@@ -253,9 +253,9 @@ async def follow_tree(conn: AsyncConnection, changed: Sequence[TreeChange], now:
         if change.new_parent is None:
             continue
         if change.kind == "merged" or (change.kind == "closed" and change.on <= day_of(now)):
-            await custody.hand_over(conn, city_id=change.city_id, old=change.code, new=change.new_parent, now=now)
+            await handover.hand_over(conn, city_id=change.city_id, old=change.code, new=change.new_parent, now=now)
         elif change.kind == "moved" and change.old_parent is not None:
-            await custody.hand_over(
+            await handover.hand_over(
                 conn, city_id=change.city_id, old=change.old_parent, new=change.new_parent, now=now, of=change.code
             )
     operations = [[happened] for change in changed if (happened := scope_changed(change)) is not None]

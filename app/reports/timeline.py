@@ -32,11 +32,13 @@ WORDS: Mapping[str, tuple[str, str]] = {
 async def of_report(conn: AsyncConnection, *, caller: Caller, report_id: UUID) -> list[StepView]:
     """Every step of a report that the caller may read, from the first on; a Problem (404) otherwise."""
     row = await service.readable(conn, caller=caller, report_id=report_id)
-    held = await conn.execute(
-        select(*Custody.__table__.columns)
-        .where(Custody.city_id == caller.city_id, Custody.report_id == report_id)
-        .order_by(Custody.since, Custody.tier.desc(), Custody.node_code)
-    )
+    held = (
+        await conn.execute(
+            select(*Custody.__table__.columns)
+            .where(Custody.city_id == caller.city_id, Custody.report_id == report_id)
+            .order_by(Custody.since, Custody.tier.desc(), Custody.node_code)
+        )
+    ).all()
     taken = (
         await conn.execute(
             select(*ReportStep.__table__.columns)
@@ -56,10 +58,16 @@ async def of_report(conn: AsyncConnection, *, caller: Caller, report_id: UUID) -
             steps.append(_step("report.received", at=one.since, to=one.node_code, due_at=one.due_at))
         if one.bypassed_at is not None:
             steps.append(_step("report.bypassed", at=one.bypassed_at, to=one.node_code))
-    handed = [step for step in steps if step["type"] == "report.handed_over"]
+    since = {one.node_code: one.since for one in held}
+    # An office that still has its custody only passed on what the other had already.
+    moved = [
+        step
+        for step in steps
+        if step["type"] == "report.handed_over" and since.get(step["node"], step["at"]) >= step["at"]
+    ]
     for step in steps:
         if step["type"] == "report.received":
-            step["to"] = _first(step["to"], handed)
+            step["to"] = _first(step["to"], moved)
     # What happened at one moment stays in its order; before all of it somebody had to have the report.
     steps.sort(key=lambda step: (step["at"], step["type"] != "report.received"))
     codes = {code for step in steps for code in (step["node"], step["to"]) if code is not None}
@@ -67,9 +75,9 @@ async def of_report(conn: AsyncConnection, *, caller: Caller, report_id: UUID) -
     return [_view(step, names) for step in steps]
 
 
-def _first(office: str, handed: Sequence[Mapping[str, Any]]) -> str:
+def _first(office: str, moved: Sequence[Mapping[str, Any]]) -> str:
     """Who had what this office has, before offices changed and it was handed over."""
-    for step in reversed(handed):
+    for step in reversed(moved):
         if step["to"] == office:
             office = step["node"]
     return office

@@ -1,7 +1,7 @@
 """Custody when offices merge, move and part: nothing is held by nobody, and its way stays readable."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -9,8 +9,9 @@ import pytest
 
 from app.core.clock import ManualClock
 from app.core.database import Database
+from app.reports import handover
 from app.reports.models import Custody
-from tests.builders import CITY, NEIGHBOUR, OTHER_TOWN, TOWN, URGENT, VILLAGE
+from tests.builders import CITY, FAR_VILLAGE, NEIGHBOUR, OTHER_TOWN, TOWN, URGENT, VILLAGE
 from tests.tables import rows
 
 pytestmark = pytest.mark.anyio
@@ -118,3 +119,84 @@ async def test_a_question_to_an_office_that_was_closed_is_with_the_office_above_
     clock.advance(timedelta(days=10))
     found = (await client.get("/v1/custody", params={"overdue": "true"}, headers=as_(CITY, "desk"))).json()["items"]
     assert [one["node"] for one in found] == [TOWN]
+
+
+@pytest.fixture
+def midnight(database: Database, clock: ManualClock) -> Callable[[], Any]:
+    async def passes() -> Any:
+        clock.advance(timedelta(days=1))
+        return await handover.run_due(database, clock=clock)
+
+    return passes
+
+
+async def test_what_an_office_holds_on_its_last_day_is_with_the_office_above_on_the_next(
+    client: httpx.AsyncClient, as_: As, act: Act, filed: Filed, admin: Act, clock: ManualClock, midnight: Act
+) -> None:
+    report_id = await filed()
+    clock.advance(timedelta(minutes=1))
+    await act(TOWN, report_id, "return", question="【演练】几人？")
+    clock.advance(timedelta(minutes=1))
+    await admin("PATCH", VILLAGE, closed_on="2018-08-22")
+    assert (await client.get(f"/v1/reports/{report_id}", headers=as_(VILLAGE, "reporter"))).status_code == 200
+
+    assert await midnight() == datetime(2018, 8, 21, 16, tzinfo=UTC)
+    desk = as_(TOWN, "desk")
+    assert "handed_over" not in [type for type, *_ in await way(client, desk, report_id)]
+    assert await midnight() is None
+
+    assert (await way(client, desk, report_id))[-1] == ("handed_over", VILLAGE, TOWN)
+    shown = (await client.get(f"/v1/reports/{report_id}", headers=desk)).json()["custody"]
+    assert {one["node"]: one["state"] for one in shown} == {TOWN: "opened", VILLAGE: "forwarded"}
+    assert await midnight() is None
+    assert [type for type, *_ in await way(client, desk, report_id)].count("handed_over") == 1
+
+
+async def test_what_the_successor_had_passed_on_is_with_it_again(
+    client: httpx.AsyncClient, as_: As, act: Act, filed: Filed, admin: Act, clock: ManualClock, midnight: Act
+) -> None:
+    report_id = await filed(**URGENT)
+    for office, to in ((TOWN, CITY), (CITY, OTHER_TOWN)):
+        clock.advance(timedelta(minutes=1))
+        await act(office, report_id, "forward", to=to, note="【演练】请接手")
+    await admin("PATCH", FAR_VILLAGE, parent=TOWN)
+    await admin("PATCH", OTHER_TOWN, closed_on="2018-08-21")
+
+    await midnight()
+
+    desk = as_(CITY, "desk")
+    found = (await client.get("/v1/custody", params={"overdue": "true"}, headers=desk)).json()["items"]
+    assert [(one["node"], one["given_by"]) for one in found] == [(CITY, OTHER_TOWN)]
+    shown = (await client.get(f"/v1/reports/{report_id}", headers=desk)).json()["custody"]
+    held = {one["node"]: (one["tier"], one["state"], one["given_by"]) for one in shown}
+    assert held == {
+        TOWN: ("town", "forwarded", None),
+        CITY: ("city", "opened", OTHER_TOWN),
+        OTHER_TOWN: ("town", "forwarded", CITY),
+    }
+    steps = await way(client, desk, report_id)
+    assert sorted(steps[:2]) == [("received", None, CITY), ("received", None, TOWN)]
+    assert steps[2:] == [
+        ("forwarded", TOWN, CITY),
+        ("forwarded", CITY, OTHER_TOWN),
+        ("handed_over", OTHER_TOWN, CITY),
+        ("opened", CITY, None),
+    ]
+    assert (await act(CITY, report_id, "acknowledge"))["applied"]
+
+
+async def test_a_question_to_a_village_is_a_towns_once_a_town_has_it(
+    client: httpx.AsyncClient, as_: As, act: Act, filed: Filed, admin: Act, midnight: Act
+) -> None:
+    report_id = await filed()
+    await act(TOWN, report_id, "acknowledge")
+    await act(TOWN, report_id, "return", question="【演练】几人？")
+    await admin("PATCH", VILLAGE, parent=OTHER_TOWN)
+    await admin("PATCH", VILLAGE, closed_on="2018-08-21")
+    await midnight()
+
+    shown = (await client.get(f"/v1/reports/{report_id}", headers=as_(OTHER_TOWN, "desk"))).json()["custody"]
+    assert {one["node"]: (one["tier"], one["given_by"]) for one in shown} == {
+        TOWN: ("town", None),
+        OTHER_TOWN: ("town", TOWN),
+    }
