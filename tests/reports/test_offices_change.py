@@ -30,7 +30,7 @@ def admin(client: httpx.AsyncClient, as_: As) -> Act:
     return done
 
 
-async def way(client: httpx.AsyncClient, headers: dict[str, str], report_id: str) -> list[tuple[str, str, str]]:
+async def way(client: httpx.AsyncClient, headers: dict[str, str], report_id: str) -> list[tuple[str, str | None, str | None]]:
     items = (await client.get(f"/v1/reports/{report_id}/timeline", headers=headers)).json()["items"]
     return [(one["type"].removeprefix("report."), one["node"], one["to"]) for one in items]
 
