@@ -19,6 +19,7 @@ pytestmark = pytest.mark.anyio
 As = Callable[[str, str], dict[str, str]]
 Act = Callable[..., Any]
 Filed = Callable[..., Any]
+Step = tuple[str, str | None, str | None]
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def admin(client: httpx.AsyncClient, as_: As) -> Act:
     return done
 
 
-async def way(client: httpx.AsyncClient, headers: dict[str, str], report_id: str) -> list[tuple[str, str | None, str | None]]:
+async def way(client: httpx.AsyncClient, headers: dict[str, str], report_id: str) -> list[Step]:
     items = (await client.get(f"/v1/reports/{report_id}/timeline", headers=headers)).json()["items"]
     return [(one["type"].removeprefix("report."), one["node"], one["to"]) for one in items]
 
