@@ -51,6 +51,14 @@ async def hand_over(
         Custody.state.in_(moves.WAITING),
         *([] if of is None else [exists().where(_report_of(of))]),
     )
+    # As whoever acts on a report does: locked first, then looked at.
+    held = select(Custody.report_id).where(*waiting)
+    await conn.execute(
+        select(Report.id)
+        .where(Report.city_id == city_id, Report.id.in_(held))
+        .order_by(Report.id)
+        .with_for_update(key_share=True)
+    )
     has = aliased(Custody)
     theirs = and_(has.city_id == Custody.city_id, has.report_id == Custody.report_id, has.node_code == new)
     told = (Custody.report_id, Custody.due_at)

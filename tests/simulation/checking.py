@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 from app.hazards.cap import Level
+from app.reports import handover
 from tests.simulation import reckoning
 from tests.simulation.night import Night, ask, figures
 
@@ -15,6 +16,7 @@ async def check(night: Night) -> Counter[str]:
     stored = await everything(night, "/v1/reports")
     counted = Counter(reports=len(stored), arrivals=sum(night.witness.words.values()), **night.witness.words)
     await _reports(night, stored)
+    await _held(night, stored)
     _told(night, {one["id"] for one in stored})
     await _incidents(night, stored)
     await _devices(night, stored)
@@ -56,6 +58,17 @@ async def _reports(night: Night, stored: list[dict[str, Any]]) -> None:
         answer = await ask(night, "GET", f"/v1/reports/{one['id']}/versions")
         told = [version["submitted_at"] for version in answer.json()["items"]]
         assert told == [version["submitted_at"] for version in night.ledger.reports[one["id"]].versions]
+
+
+async def _held(night: Night, stored: list[dict[str, Any]]) -> None:
+    """Each report is with an office, and nothing waits for one that is no more."""
+    await handover.run_due(night.app.state.database, clock=night.clock)
+    offices = {one["code"] for one in await everything(night, "/v1/nodes")}
+    waits = [(one["report_id"], one["node"]) for one in await everything(night, "/v1/custody", overdue="true")]
+    assert all(node in offices for _, node in waits), [one for one in waits if one[1] not in offices]
+    for one in stored:
+        assert any(held["state"] != "forwarded" for held in one["custody"]), one
+    night.acts["overdue"] += len(waits)
 
 
 def _told(night: Night, stored: set[str]) -> None:
