@@ -26,9 +26,7 @@ from app.evaluation import ledger as ledger_of_warning
 from app.feed.service import new_epoch
 from app.field import command as field_command
 from app.hazards.policy import PolicyError, load_policy
-from app.incidents import service as incidents
 from app.nodes import command as nodes_command
-from app.reports import service as reports
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Beacon.")
 db = typer.Typer(no_args_is_help=True, help="The database: schema, backup, restore.")
@@ -182,7 +180,7 @@ def nodes_import(
                 dry_run=dry_run,
                 now=now,
                 console=ERR,
-                listeners=[incidents.follow_tree, alerts.follow_tree, reports.follow_tree],
+                listeners=[alerts.follow_tree],
             )
         )
     )

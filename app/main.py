@@ -44,7 +44,6 @@ from app.feed.service import Advanced
 from app.figures.routes import router as figures_router
 from app.hazards.policy import load_policy
 from app.hazards.routes import router as hazards_router
-from app.incidents import service as incidents
 from app.incidents.routes import router as incidents_router
 from app.intake import overdue
 from app.intake.routes import quarantine as quarantine_router
@@ -54,7 +53,6 @@ from app.matters.routes import router as matters_router
 from app.nodes.models import City
 from app.nodes.routes import router as nodes_router
 from app.reports import handover
-from app.reports import service as reports
 from app.reports.routes import held as custody_router
 from app.reports.routes import router as reports_router
 from app.rollcalls import engine as rollcalls_engine
@@ -109,7 +107,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
     state.attachments = open_store(settings)
     state.timers = _timers(state)
     state.wake_deliveries = next(timer for timer in state.timers if timer.name == "deliveries").wake
-    state.tree_listeners = [incidents.follow_tree, alerts.follow_tree, reports.follow_tree]
+    state.tree_listeners = [alerts.follow_tree]
     database.listeners += [state.heads.heard, state.callers.heard, partial(_wake, state.timers)]
 
     errors.install(app)

@@ -18,9 +18,11 @@ from app.drills.scope import of_drill
 from app.feed import service as feed
 from app.feed.service import Event, Head
 from app.hazards.policy import Policy
+from app.incidents import service as incidents
 from app.nodes.scope import visible
 from app.nodes.service import TreeChange
 from app.reports import custody
+from app.reports import service as reports
 from app.reports.models import Report
 
 Row = Mapping[str, Any]
@@ -155,17 +157,25 @@ async def timeline(conn: AsyncConnection, *, caller: Caller, alert_id: UUID) -> 
 
 
 async def follow_tree(conn: AsyncConnection, changes: Sequence[TreeChange], now: datetime) -> None:
-    """A tree listener: the log tells that a node changed hands, and that its active alerts do with it."""
+    """The tree listener: what a node that changed hands has, its incidents and active alerts and reports, does too.
+
+    Incidents, alerts and reports are locked in this order, and the log after all of them, as by everybody else.
+    """
+    await incidents.follow_tree(conn, changes)
     moved = [change for change in changes if change.kind in ("moved", "merged", "reopened")]
+    operations = [*await _moved(conn, moved), *await reports.follow_tree(conn, changes, now)]
+    if operations:
+        await feed.append(conn, city_id=changes[0].city_id, operations=operations, now=now)
+
+
+async def _moved(conn: AsyncConnection, moved: Sequence[TreeChange]) -> list[list[Event]]:
     if not moved:
-        return
-    city_id = moved[0].city_id
-    # Locked before the log is: as everybody does who acts on an alert.
+        return []
     rows = (
         await conn.execute(
             select(*COLUMNS)
             .where(
-                Alert.city_id == city_id,
+                Alert.city_id == moved[0].city_id,
                 Alert.node_code.in_(sorted(change.code for change in moved)),
                 Alert.state != "closed",
             )
@@ -190,7 +200,7 @@ async def follow_tree(conn: AsyncConnection, changes: Sequence[TreeChange], now:
                         if office is not None
                     ]
                 )
-    await feed.append(conn, city_id=city_id, operations=operations, now=now)
+    return operations
 
 
 def readable(caller: Caller) -> ColumnElement[bool]:

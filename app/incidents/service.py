@@ -232,8 +232,8 @@ def opened(row: Row) -> Event:
     )
 
 
-async def follow_tree(conn: AsyncConnection, changes: Sequence[TreeChange], now: datetime) -> None:
-    """A tree listener: the open incidents of a node that changed hands go with it to its new town."""
+async def follow_tree(conn: AsyncConnection, changes: Sequence[TreeChange]) -> None:
+    """Follow the tree: the open incidents of a node that changed hands go with it to its new town."""
     for change in changes:
         town = _town_after(change)
         if town is not None:

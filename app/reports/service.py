@@ -35,6 +35,7 @@ from app.feed.cursors import START
 from app.feed.following import follow
 from app.feed.heads import Heads
 from app.feed.models import FeedEvent
+from app.feed.service import Event
 from app.hazards.policy import Policy
 from app.nodes.models import Node
 from app.nodes.scope import subtree, visible
@@ -243,8 +244,8 @@ async def list_reports(
     return await _views(conn, caller, rows), after
 
 
-async def follow_tree(conn: AsyncConnection, changed: Sequence[TreeChange], now: datetime) -> None:
-    """A tree listener: the offices that see more or less reports since are told to list them again.
+async def follow_tree(conn: AsyncConnection, changed: Sequence[TreeChange], now: datetime) -> list[list[Event]]:
+    """Follow the tree; the operations that tell the offices which see more or less reports since to list them again.
 
     What a merged office holds and has not taken on, its successor holds, and what one that is closed by now does, the
     office above; and what a town holds of a village that moved, the village's new town does.
@@ -258,9 +259,7 @@ async def follow_tree(conn: AsyncConnection, changed: Sequence[TreeChange], now:
             await handover.hand_over(
                 conn, city_id=change.city_id, old=change.old_parent, new=change.new_parent, now=now, of=change.code
             )
-    operations = [[happened] for change in changed if (happened := scope_changed(change)) is not None]
-    if operations:
-        await feed.append(conn, city_id=changed[0].city_id, operations=operations, now=now)
+    return [[happened] for change in changed if (happened := scope_changed(change)) is not None]
 
 
 async def changes(

@@ -10,7 +10,7 @@ import pytest
 
 from app.core.database import Database
 from app.reports.models import Custody, ReportStep
-from tests.builders import CITY, EXTREME, TOWN, URGENT, VILLAGE, report
+from tests.builders import CITY, EXTREME, OTHER_TOWN, TOWN, URGENT, VILLAGE, report
 from tests.tables import rows
 
 pytestmark = pytest.mark.anyio
@@ -81,3 +81,45 @@ async def test_what_a_desk_does_while_the_village_corrects_is_done(
         await client.post(f"{alert}/close", json={"reason": "【演练】"}, headers=town)
 
         assert [one.status_code for one in answers] == [200, 200], [one.text for one in answers]
+
+
+async def test_while_a_town_is_merged_and_parts_again_desks_act_and_each_report_is_held_once(
+    client: httpx.AsyncClient, as_: As, filed: Filed, database: Database
+) -> None:
+    admin = as_(CITY, "admin")
+    found = [await filed(**said) for said in (URGENT, {}, URGENT, {}, URGENT, {})]
+
+    async def tree(what: str, body: dict[str, Any]) -> httpx.Response:
+        return await client.post(f"/v1/nodes/{what}", json=body, headers=admin)
+
+    def acts(office: str, other: str) -> list[Any]:
+        headers = as_(office, "desk")
+        said = ({"to": CITY, "note": "【演练】"}, {"question": "【演练】几人？"}, {"note": "【演练】"})
+        paths = ("forward", "return", "acknowledge")
+        return [
+            *(
+                client.post(f"/v1/reports/{one}/{paths[n % 3]}", json=said[n % 3], headers=headers)
+                for n, one in enumerate(found)
+            ),
+            *(
+                client.post(
+                    f"/v1/reports/{one}/forward", json={"to": other, "note": "【演练】"}, headers=as_(CITY, "desk")
+                )
+                for one in found
+            ),
+        ]
+
+    for what, body in (
+        (f"{TOWN}/merge", {"into": OTHER_TOWN}),
+        (f"{OTHER_TOWN}/split", {"parts": [{"code": TOWN}]}),
+        (f"{TOWN}/merge", {"into": OTHER_TOWN}),
+        (f"{OTHER_TOWN}/split", {"parts": [{"code": TOWN}]}),
+    ):
+        answers = await asyncio.gather(*acts(TOWN, OTHER_TOWN), tree(what, body), *acts(OTHER_TOWN, TOWN))
+        assert {one.status_code for one in answers} <= {200, 401, 404, 409, 422}, [
+            one.text for one in answers if one.status_code not in (200, 409)
+        ]
+    held = [(str(one.report_id), one.node_code) for one in await rows(database, Custody)]
+    assert len(held) == len(set(held))
+    for one in found:
+        assert any(row.state != "forwarded" for row in await rows(database, Custody) if str(row.report_id) == one)
