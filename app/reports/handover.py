@@ -51,13 +51,13 @@ async def hand_over(
         Custody.state.in_(moves.WAITING),
         *([] if of is None else [exists().where(_report_of(of))]),
     )
-    # As whoever acts on a report does: locked first, then looked at.
-    held = select(Custody.report_id).where(*waiting)
+    # Locked before it is looked at, in the order of whoever acts on a report: that one is done, or sees what came.
+    reports = select(Custody.report_id).where(*waiting).correlate(None)
     await conn.execute(
-        select(Report.id)
-        .where(Report.city_id == city_id, Report.id.in_(held))
-        .order_by(Report.id)
-        .with_for_update(key_share=True)
+        select(Custody.report_id)
+        .where(Custody.city_id == city_id, Custody.report_id.in_(reports))
+        .order_by(Custody.report_id, Custody.node_code)
+        .with_for_update()
     )
     has = aliased(Custody)
     theirs = and_(has.city_id == Custody.city_id, has.report_id == Custody.report_id, has.node_code == new)
