@@ -1,9 +1,10 @@
-# The developer's doors: make run | test | check | bench | setup | lock
+# The developer's doors: make run | test | check | proof | bench | setup | lock
 PYTHON ?= python3
+MINUTES ?= 60
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup run test check bench format lock clean
+.PHONY: setup run test check proof bench format lock clean
 
 setup: $(STAMP)
 
@@ -27,6 +28,9 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+proof: setup
+	$(BIN)/python -m tests.proof --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 bench: setup
 	$(BIN)/python -m benchmarks

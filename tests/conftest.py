@@ -50,7 +50,8 @@ def token_of(node: str, role: str) -> str:
     return f"bt_{role}-{node}"
 
 
-async def _seed(url: str) -> None:
+async def seed(url: str) -> None:
+    """Fill an upgraded database with the small tree, and a sign-in of every role at every office of it."""
     database = Database(url)
     cities, nodes, spans, accounts, tokens = [], [], [], [], []
     root = ""
@@ -101,7 +102,7 @@ def postgres_template(postgres_server: postgres.Server) -> str:
     postgres_server.create(name)
     url = postgres_server.url(name)
     upgrade(url)
-    asyncio.run(_seed(url))
+    asyncio.run(seed(url))
     postgres_server.execute(KEEP, name)
     return name
 
@@ -116,7 +117,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
     url = f"sqlite+aiosqlite:///{path}"
     upgrade(url)
-    asyncio.run(_seed(url))
+    asyncio.run(seed(url))
     return path
 
 
