@@ -24,10 +24,11 @@ from app.attachments import pruning
 from app.attachments.routes import router as attachments_router
 from app.attachments.store import open_store
 from app.core import errors, operations
+from app.core.admission import only_asked_form
 from app.core.clock import Clock, SystemClock
 from app.core.database import Database, DatabaseAway
 from app.core.gateway import Gateway
-from app.core.queries import no_unknown_query
+from app.core.queries import only_known_query
 from app.core.serving import on_stop
 from app.core.settings import Settings
 from app.core.timers import Job, Timer
@@ -91,7 +92,9 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
         version="0.1.0",
         description=DESCRIPTION,
         lifespan=_lifespan,
-        dependencies=[Depends(no_unknown_query)],
+        dependencies=[Depends(only_known_query), Depends(only_asked_form)],
+        redirect_slashes=False,
+        strict_content_type=False,
         redoc_url=None,
     )
     state = app.state

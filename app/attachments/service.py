@@ -120,8 +120,10 @@ async def _receive(database: Database, store: Store, row: Row, offer: Offer, bod
                 row = await _keep(database, store, row, at, bytes(held[:PIECE]))
                 del held[:PIECE]
                 at += PIECE
-    except ClientDisconnect:
-        if len(held) >= offer.least:
+    except (ClientDisconnect, Problem) as error:
+        # Cut off by the link, or for its slowness: what has come is kept.
+        is_cut = not isinstance(error, Problem) or error.kind is problems.BODY_SLOW
+        if is_cut and len(held) >= offer.least:
             await _keep(database, store, row, at, bytes(held))
         raise
     if at + len(held) != offer.end:

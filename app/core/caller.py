@@ -49,6 +49,10 @@ class Caller:
 
 Authenticate = Callable[[Request], Awaitable[Caller]]
 
+# The dependencies that refuse a request for its sign-in. They need its headers alone: they run before a body is read.
+SignIn = Callable[[Request], Awaitable[Caller]]
+SIGN_INS: dict[Callable[..., object], SignIn] = {}
+
 
 async def current_caller(request: Request) -> Caller:
     """The caller of this request; a Problem (401) when there is none, or its sign-in has lapsed.
@@ -60,6 +64,9 @@ async def current_caller(request: Request) -> Caller:
     if caller.lapse is not None:
         raise refused(problems.SIGN_IN_INVALID)
     return caller
+
+
+SIGN_INS[current_caller] = current_caller
 
 
 def refused(kind: problems.Kind) -> Problem:
@@ -80,6 +87,7 @@ def may(scope: str) -> Callable[[Request], Awaitable[Caller]]:
             raise Problem(problems.SCOPE_MISSING, scope=scope)
         return caller
 
+    SIGN_INS[permitted] = permitted
     return permitted
 
 
@@ -90,3 +98,6 @@ async def may_hand_in(request: Request) -> Caller:
     if "reports:write" not in caller.scopes:
         raise Problem(problems.SCOPE_MISSING, scope="reports:write")
     return caller
+
+
+SIGN_INS[may_hand_in] = may_hand_in

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from app.core import problems
 from app.core.database import Contention, DatabaseAway
+from app.core.methods import allowed_at
 from app.core.problems import Kind
 
 log = structlog.get_logger()
@@ -157,7 +158,11 @@ def install(app: FastAPI) -> None:
 
     async def on_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        return render(error if isinstance(error, Problem) else _http_problem(error), request)
+        problem = error if isinstance(error, Problem) else _http_problem(error)
+        if problem.kind is problems.METHOD_NOT_ALLOWED:
+            # The framework names the methods of one of the routes at this path.
+            problem.headers = {"Allow": ", ".join(allowed_at(request.app.routes, request.scope))}
+        return render(problem, request)
 
     async def on_invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)

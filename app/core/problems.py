@@ -32,6 +32,12 @@ QUERY_INVALID = Kind(
     "A query parameter or header has a wrong value; see errors.",
     "查询参数或请求头的值有误，见 errors。",
 )
+QUERY_REPEATED = Kind(
+    "query_repeated",
+    400,
+    "This query parameter takes one value and was given several times: {names}. Send it once.",
+    "该查询参数只能取一个值，却出现多次：{names}，请只填写一次。",
+)
 CURSOR_INVALID = Kind(
     "cursor_invalid",
     400,
@@ -48,6 +54,18 @@ BODY_TOO_LARGE = Kind(
 NOT_FOUND = Kind("not_found", 404, "There is no such thing here, or you may not see it.", "没有这一项，或您无权查看。")
 METHOD_NOT_ALLOWED = Kind("method_not_allowed", 405, "This address does not take this method.", "该地址不支持此方法。")
 MEDIA_TYPE = Kind("media_type_unsupported", 415, "Send {wanted}.", "请以 {wanted} 格式发送。")
+BODY_COMPRESSED = Kind(
+    "body_compressed",
+    415,
+    "A compressed body is not read. Send it without Content-Encoding.",
+    "不接收压缩的请求正文，请去掉 Content-Encoding 后重发。",
+)
+BODY_SLOW = Kind(
+    "body_slow",
+    408,
+    "The body came too slowly: it has {seconds} seconds, and one more for every {rate} bytes. Send less at a time.",
+    "请求正文传输过慢：限时 {seconds} 秒，每 {rate} 字节另加 1 秒，请分次发送。",
+)
 PRECONDITION_FAILED = Kind(
     "precondition_failed",
     412,

@@ -1,3 +1,6 @@
+from dataclasses import dataclass
+from typing import get_args, get_origin
+
 from fastapi import Request
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
@@ -6,24 +9,42 @@ from fastapi.routing import APIRoute
 from app.core import problems
 from app.core.errors import Problem
 
-_known: dict[int, tuple[APIRoute, frozenset[str]]] = {}
+
+@dataclass(frozen=True, slots=True)
+class _Parameters:
+    names: frozenset[str]
+    several: frozenset[str]
 
 
-def _names(route: APIRoute) -> frozenset[str]:
+_known: dict[int, tuple[APIRoute, _Parameters]] = {}
+
+
+def _parameters(route: APIRoute) -> _Parameters:
     found = _known.get(id(route))
     if found is None or found[0] is not route:
-        params = get_flat_params(route.dependant)
-        found = (route, frozenset(param.alias for param in params if isinstance(param.field_info, Query)))
+        params = [param for param in get_flat_params(route.dependant) if isinstance(param.field_info, Query)]
+        several = frozenset(param.alias for param in params if takes_several(param.field_info.annotation))
+        found = (route, _Parameters(frozenset(param.alias for param in params), several))
         _known[id(route)] = found
     return found[1]
 
 
-async def no_unknown_query(request: Request) -> None:
-    """Refuse query parameters that the route does not know (400): a typo must not widen an answer."""
+def takes_several(annotation: object) -> bool:
+    """Whether a parameter of this type may be given several times: any of its values. Pure."""
+    return get_origin(annotation) is list or any(get_origin(part) is list for part in get_args(annotation))
+
+
+async def only_known_query(request: Request) -> None:
+    """Refuse query parameters that the route does not know, or takes once (400): a typo must not change an answer."""
     if not request.scope["query_string"]:
         return
-    route = request.scope["route"]
-    known = _names(route)
-    unknown = sorted(set(request.query_params) - known)
-    if unknown:
-        raise Problem(problems.QUERY_UNKNOWN, names=", ".join(unknown)[:200], known=", ".join(sorted(known)) or "none")
+    known = _parameters(request.scope["route"])
+    given = [name for name, _ in request.query_params.multi_items()]
+    names = set(given)
+    if not names <= known.names:
+        unknown = ", ".join(sorted(names - known.names))[:200]
+        raise Problem(problems.QUERY_UNKNOWN, names=unknown, known=", ".join(sorted(known.names)) or "none")
+    if len(given) > len(names):
+        repeated = sorted(name for name in names - known.several if given.count(name) > 1)
+        if repeated:
+            raise Problem(problems.QUERY_REPEATED, names=", ".join(repeated))

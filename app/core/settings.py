@@ -29,6 +29,11 @@ class Settings(BaseSettings):
     body_limit_bytes: int = Field(64 * 1024, ge=1024, description="Largest request body; batch and import have more.")
     batch_limit_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="Largest body of a batch of reports.")
     import_limit_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="Largest CSV of nodes.")
+    sign_in_limit_bytes: int = Field(8 * 1024, ge=1024, description="Largest body of a sign-in.")
+    body_seconds: float = Field(
+        30.0, gt=0, description="Seconds that a body may take, and one more for every `BEACON_BODY_BYTES_PER_SECOND`."
+    )
+    body_bytes_per_second: int = Field(256, ge=1, description="The slowest that a body may come after that time.")
     feed_keep_days: int = Field(30, ge=1, description="Days the city log is kept for cursors; older ones get 410.")
     feed_poll_seconds: float = Field(1.0, gt=0, le=60, description="The slow poll of the city log under the wake-ups.")
     timers_poll_seconds: float = Field(
@@ -69,4 +74,6 @@ class Settings(BaseSettings):
         """How large the body of a request to this path may be."""
         if _ATTACHMENT.fullmatch(path):
             return self.attachment_limit_bytes
+        if path.startswith("/v1/auth/"):
+            return self.sign_in_limit_bytes
         return self.body_limits.get(path, self.body_limit_bytes)
