@@ -23,7 +23,7 @@ from app.alerts.sightings import Sightings
 from app.attachments import pruning
 from app.attachments.routes import router as attachments_router
 from app.attachments.store import open_store
-from app.core import errors, operations
+from app.core import errors, operations, pages
 from app.core.admission import only_asked_form
 from app.core.clock import Clock, SystemClock
 from app.core.database import Database, DatabaseAway
@@ -95,6 +95,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
         dependencies=[Depends(only_known_query), Depends(only_asked_form)],
         redirect_slashes=False,
         strict_content_type=False,
+        docs_url=None,
         redoc_url=None,
     )
     state = app.state
@@ -136,6 +137,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
         evaluation_router,
         rollcalls_router,
         silence_router,
+        pages.router,
     ):
         app.include_router(router)
     app.add_middleware(Gateway, settings=settings)
