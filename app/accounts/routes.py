@@ -2,7 +2,7 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Depends, Form, Request, Response
 
 from app.accounts import service
 from app.accounts.passwords import Passwords
@@ -27,6 +27,7 @@ from app.core.caller import Caller, SignedIn, may, refused
 from app.core.database import Reading, Writing, database_of
 from app.core.errors import Problem
 from app.core.paging import Cursor, Limit, Page
+from app.core.tags import located
 from app.core.texts import clean
 from app.nodes import lookup
 
@@ -100,7 +101,7 @@ async def get_me(caller: SignedIn, conn: Reading) -> Me:
 
 
 @router.post("/accounts", status_code=201)
-async def create_account(request: Request, caller: Admin, body: AccountNew) -> AccountView:
+async def create_account(request: Request, response: Response, caller: Admin, body: AccountNew) -> AccountView:
     """A new account in the caller's subtree, with no scope that the caller lacks."""
     database, passwords = database_of(request), request.app.state.passwords
     async with database.reading() as conn:
@@ -115,6 +116,7 @@ async def create_account(request: Request, caller: Admin, body: AccountNew) -> A
             node=body.node,
             now=request.app.state.clock.now(),
         )
+    located(response, f"{router.prefix}/accounts/{row['id']}")
     return account_view(row)
 
 
@@ -134,13 +136,14 @@ async def disable_account(request: Request, caller: Admin, conn: Writing, accoun
 
 
 @router.post("/keys", status_code=201)
-async def create_key(request: Request, caller: Admin, conn: Writing, body: KeyNew) -> KeyShown:
+async def create_key(request: Request, response: Response, caller: Admin, conn: Writing, body: KeyNew) -> KeyShown:
     """A new API key in the caller's subtree, with no scope that the caller lacks. The key is shown this once."""
     await service.may_grant(conn, caller=caller, node=body.node, scopes=frozenset(body.scopes))
     label, _ = clean(body.label, pointer="/label", multiline=False, required=True, most=80)
     row, key = await service.create_key(
         conn, node=body.node, scopes=list(body.scopes), label=label, now=request.app.state.clock.now()
     )
+    located(response, f"{router.prefix}/keys/{row['id']}")
     return KeyShown(key=key, **key_view(row).model_dump())
 
 

@@ -20,6 +20,7 @@ from app.alerts.views import (
 from app.core.caller import Caller, may
 from app.core.database import Snapshot, Writing, database_of
 from app.core.paging import Cursor, Limit
+from app.core.tags import tagged
 from app.core.texts import clean
 from app.drills.scope import DrillId
 from app.feed import cursors
@@ -121,14 +122,17 @@ async def stream_changes(
 
 
 @router.get("/{alert_id}")
-async def get_alert(request: Request, caller: Reader, alert_id: UUID) -> AlertView:
+async def get_alert(request: Request, response: Response, caller: Reader, alert_id: UUID) -> AlertView:
     """One alert. Read by a person at a desk that holds its reports, they are opened there."""
-    return await service.open_alert(
-        database_of(request),
-        policy=request.app.state.policy,
-        caller=caller,
-        alert_id=alert_id,
-        now=request.app.state.clock.now(),
+    return tagged(
+        response,
+        await service.open_alert(
+            database_of(request),
+            policy=request.app.state.policy,
+            caller=caller,
+            alert_id=alert_id,
+            now=request.app.state.clock.now(),
+        ),
     )
 
 
@@ -140,45 +144,64 @@ async def get_timeline(caller: Reader, conn: Snapshot, alert_id: UUID) -> Timeli
 
 @router.post("/{alert_id}/acknowledge")
 async def acknowledge_alert(
-    request: Request, caller: Actor, conn: Writing, alert_id: UUID, body: AcknowledgeAlert | None = None
+    request: Request,
+    response: Response,
+    caller: Actor,
+    conn: Writing,
+    alert_id: UUID,
+    body: AcknowledgeAlert | None = None,
 ) -> AlertActed:
     """Take the alert on, until it is closed or until a time: 409 tells who was first."""
     state = request.app.state
-    return await acting.acknowledge(
-        conn,
-        caller=caller,
-        alert_id=alert_id,
-        until=body.until if body else None,
-        longest=timedelta(hours=state.policy.escalation.longest_until_hours),
-        now=state.clock.now(),
+    return tagged(
+        response,
+        await acting.acknowledge(
+            conn,
+            caller=caller,
+            alert_id=alert_id,
+            until=body.until if body else None,
+            longest=timedelta(hours=state.policy.escalation.longest_until_hours),
+            now=state.clock.now(),
+        ),
     )
 
 
 @router.post("/{alert_id}/release")
 async def release_alert(
-    request: Request, caller: Actor, conn: Writing, alert_id: UUID, body: NoteAlert | None = None
+    request: Request, response: Response, caller: Actor, conn: Writing, alert_id: UUID, body: NoteAlert | None = None
 ) -> AlertActed:
     """Hand the alert back: it is raised again. Its owner may, and an office above the owner's."""
-    return await acting.release(
-        conn, caller=caller, alert_id=alert_id, note=_note(body), now=request.app.state.clock.now()
+    return tagged(
+        response,
+        await acting.release(
+            conn, caller=caller, alert_id=alert_id, note=_note(body), now=request.app.state.clock.now()
+        ),
     )
 
 
 @router.post("/{alert_id}/escalate")
 async def escalate_alert(
-    request: Request, caller: Actor, conn: Writing, alert_id: UUID, body: NoteAlert | None = None
+    request: Request, response: Response, caller: Actor, conn: Writing, alert_id: UUID, body: NoteAlert | None = None
 ) -> AlertActed:
     """Send the alert one step up, at once."""
-    return await acting.escalate(
-        conn, caller=caller, alert_id=alert_id, note=_note(body), now=request.app.state.clock.now()
+    return tagged(
+        response,
+        await acting.escalate(
+            conn, caller=caller, alert_id=alert_id, note=_note(body), now=request.app.state.clock.now()
+        ),
     )
 
 
 @router.post("/{alert_id}/close")
-async def close_alert(request: Request, caller: Actor, conn: Writing, alert_id: UUID, body: CloseAlert) -> AlertActed:
+async def close_alert(
+    request: Request, response: Response, caller: Actor, conn: Writing, alert_id: UUID, body: CloseAlert
+) -> AlertActed:
     """End the alert, with the reason."""
     reason, _ = clean(body.reason, pointer="/reason", required=True)
-    return await acting.close(conn, caller=caller, alert_id=alert_id, reason=reason, now=request.app.state.clock.now())
+    return tagged(
+        response,
+        await acting.close(conn, caller=caller, alert_id=alert_id, reason=reason, now=request.app.state.clock.now()),
+    )
 
 
 def _note(body: NoteAlert | None) -> str:

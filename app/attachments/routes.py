@@ -57,7 +57,7 @@ async def put_attachment(
     return Response(
         shown.model_dump_json(),
         STATUS[taken.status],
-        {"Upload-Offset": str(shown.received)},
+        {"Upload-Offset": str(shown.received), "Location": request.scope["path"]},
         media_type="application/json",
     )
 

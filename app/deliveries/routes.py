@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from app.core.caller import Caller, may
 from app.core.database import Snapshot, Writing
 from app.core.paging import Cursor, Limit, Page
+from app.core.tags import located
 from app.core.texts import clean
 from app.deliveries import service
 from app.deliveries.schemas import (
@@ -45,7 +46,7 @@ async def list_receivers(
 
 @shared.post("", status_code=201)
 async def create_receiver(
-    request: Request, caller: Admin, conn: Writing, kind: Kind, body: ReceiverNew
+    request: Request, response: Response, caller: Admin, conn: Writing, kind: Kind, body: ReceiverNew
 ) -> ReceiverMade:
     """Tell somebody of what happens from now on. Its secret and its whole address are shown this once."""
     label, _ = clean(body.label, pointer="/label", multiline=False, required=True)
@@ -63,6 +64,7 @@ async def create_receiver(
         private_targets=state.settings.delivery_private_targets,
         now=state.clock.now(),
     )
+    located(response, f"{request.scope['path']}/{row['id']}")
     return ReceiverMade(**{**receiver_fields(row, {}), "url": row["url"]}, secret=secret_of(row))
 
 

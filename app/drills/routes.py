@@ -1,11 +1,12 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 
 from app.core.caller import Caller, may
 from app.core.database import Reading, Writing
 from app.core.paging import Cursor, Limit, Page
+from app.core.tags import located
 from app.core.texts import clean
 from app.drills import service
 from app.drills.schemas import TITLE_LENGTH, DrillNew
@@ -18,7 +19,7 @@ Actor = Annotated[Caller, Depends(may("alerts:act"))]
 
 
 @router.post("", status_code=201)
-async def begin_drill(request: Request, caller: Actor, conn: Writing, body: DrillNew) -> DrillView:
+async def begin_drill(request: Request, response: Response, caller: Actor, conn: Writing, body: DrillNew) -> DrillView:
     """Begin a drill. Reports that name it as `drill_id`, and all they cause, stay apart from the real."""
     title, _ = clean(body.title, pointer="/title", multiline=False, required=True, most=TITLE_LENGTH)
     drill = await service.begin(
@@ -29,6 +30,7 @@ async def begin_drill(request: Request, caller: Actor, conn: Writing, body: Dril
         pace=body.pace,
         now=request.app.state.clock.now(),
     )
+    located(response, f"{router.prefix}/{drill.id}")
     return drill_view(drill)
 
 

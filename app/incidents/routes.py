@@ -1,11 +1,12 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 
 from app.core.caller import Caller, may
 from app.core.database import Reading
 from app.core.paging import Cursor, Limit, Page
+from app.core.tags import tagged
 from app.drills.scope import DrillId
 from app.incidents import service
 from app.incidents.views import IncidentStepView, IncidentView
@@ -34,9 +35,9 @@ async def list_incidents(
 
 
 @router.get("/{incident_id}")
-async def get_incident(caller: Reader, conn: Reading, incident_id: UUID) -> IncidentView:
+async def get_incident(response: Response, caller: Reader, conn: Reading, incident_id: UUID) -> IncidentView:
     """One incident; one that was merged names the incident that has its reports now."""
-    return await service.get(conn, caller=caller, incident_id=incident_id)
+    return tagged(response, await service.get(conn, caller=caller, incident_id=incident_id))
 
 
 @router.get("/{incident_id}/timeline")

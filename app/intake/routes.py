@@ -13,6 +13,7 @@ from app.core.caller import Caller, may, may_hand_in
 from app.core.database import Contention, DatabaseAway, Reading, Writing, database_of
 from app.core.errors import Problem, field_errors, language_of
 from app.core.paging import Cursor, Limit, Page
+from app.core.tags import etag, tagged
 from app.core.texts import clean
 from app.drills.scope import DrillId
 from app.intake import correcting, deciding
@@ -117,16 +118,21 @@ async def get_held(caller: Reader, conn: Reading, report_id: UUID) -> Quarantine
 
 
 @quarantine.post("/{report_id}/release")
-async def release_held(request: Request, caller: Desk, report_id: UUID, body: Decision) -> ReportView:
+async def release_held(
+    request: Request, response: Response, caller: Desk, report_id: UUID, body: Decision
+) -> ReportView:
     """Store it as a report, with all it causes."""
     note, _ = clean(body.note, pointer="/note")
-    return await deciding.release(
-        database_of(request),
-        policy=request.app.state.policy,
-        caller=caller,
-        report_id=report_id,
-        note=note,
-        now=request.app.state.clock.now(),
+    return tagged(
+        response,
+        await deciding.release(
+            database_of(request),
+            policy=request.app.state.policy,
+            caller=caller,
+            report_id=report_id,
+            note=note,
+            now=request.app.state.clock.now(),
+        ),
     )
 
 
@@ -143,8 +149,13 @@ def _answer(done: Result | Corrected, status: int) -> Response:
     """The report, or the receipt of what is held."""
     shown = done.receipt or done.report
     assert shown is not None
+    headers = {} if done.report is None else {"ETag": etag(done.report.version)}
+    if done.receipt is not None:
+        status, headers = 202, {"Location": f"{quarantine.prefix}/{done.receipt.id}"}
+    elif status == 201:
+        headers["Location"] = f"{router.prefix}/{shown.id}"
     # Serialized once, here: the row has already passed through the types.
-    return Response(shown.model_dump_json(), status_code=202 if done.receipt else status, media_type="application/json")
+    return Response(shown.model_dump_json(), status, headers, media_type="application/json")
 
 
 def _is_correction(item: object) -> bool:

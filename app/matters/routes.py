@@ -1,10 +1,11 @@
-from typing import Annotated
+from typing import Annotated, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 
 from app.core.caller import Caller, may
 from app.core.database import database_of
+from app.core.tags import tagged
 from app.core.texts import clean
 from app.matters import merging, outcome, splitting
 from app.matters.schemas import Assign, End, Merge, Reopen, Split
@@ -12,81 +13,108 @@ from app.matters.views import Acted, Regrouped
 
 router = APIRouter(prefix="/v1/incidents", tags=["incidents"])
 
+Done = TypeVar("Done", bound=Acted)
 Desk = Annotated[Caller, Depends(may("alerts:act"))]
 
 
 @router.post("/{incident_id}/merge")
-async def merge_incident(request: Request, caller: Desk, incident_id: UUID, body: Merge) -> Regrouped:
+async def merge_incident(
+    request: Request, response: Response, caller: Desk, incident_id: UUID, body: Merge
+) -> Regrouped:
     """Merge the incident into another one, which has its reports from then on; with `dry_run` only show it."""
     reason, _ = clean(body.reason, pointer="/reason", required=True)
-    return await merging.merge(
-        database_of(request),
-        caller=caller,
-        policy=request.app.state.policy,
-        incident_id=incident_id,
-        into=body.into,
-        reason=reason,
-        version=body.version,
-        dry_run=body.dry_run,
-        now=request.app.state.clock.now(),
+    return _tagged(
+        response,
+        await merging.merge(
+            database_of(request),
+            caller=caller,
+            policy=request.app.state.policy,
+            incident_id=incident_id,
+            into=body.into,
+            reason=reason,
+            version=body.version,
+            dry_run=body.dry_run,
+            now=request.app.state.clock.now(),
+        ),
     )
 
 
 @router.post("/{incident_id}/split")
-async def split_incident(request: Request, caller: Desk, incident_id: UUID, body: Split) -> Regrouped:
+async def split_incident(
+    request: Request, response: Response, caller: Desk, incident_id: UUID, body: Split
+) -> Regrouped:
     """Split reports off into a new incident, or undo the merge of an alias; with `dry_run` only show it."""
     reason, _ = clean(body.reason, pointer="/reason", required=True)
-    return await splitting.split(
-        database_of(request),
-        caller=caller,
-        policy=request.app.state.policy,
-        incident_id=incident_id,
-        reports=body.reports,
-        alias=body.alias,
-        reason=reason,
-        version=body.version,
-        dry_run=body.dry_run,
-        now=request.app.state.clock.now(),
+    return _tagged(
+        response,
+        await splitting.split(
+            database_of(request),
+            caller=caller,
+            policy=request.app.state.policy,
+            incident_id=incident_id,
+            reports=body.reports,
+            alias=body.alias,
+            reason=reason,
+            version=body.version,
+            dry_run=body.dry_run,
+            now=request.app.state.clock.now(),
+        ),
     )
 
 
 @router.post("/{incident_id}/assign")
-async def assign_incident(request: Request, caller: Desk, incident_id: UUID, body: Assign) -> Acted:
+async def assign_incident(request: Request, response: Response, caller: Desk, incident_id: UUID, body: Assign) -> Acted:
     """Let an office lead."""
     note, _ = clean(body.note, pointer="/note")
-    return await outcome.assign(
-        database_of(request),
-        caller=caller,
-        incident_id=incident_id,
-        node=body.node,
-        due_at=body.due_at,
-        note=note,
-        now=request.app.state.clock.now(),
+    return _tagged(
+        response,
+        await outcome.assign(
+            database_of(request),
+            caller=caller,
+            incident_id=incident_id,
+            node=body.node,
+            due_at=body.due_at,
+            note=note,
+            now=request.app.state.clock.now(),
+        ),
     )
 
 
 @router.post("/{incident_id}/outcome")
-async def end_incident(request: Request, caller: Desk, incident_id: UUID, body: End) -> Acted:
+async def end_incident(request: Request, response: Response, caller: Desk, incident_id: UUID, body: End) -> Acted:
     """End the matter: its outcome is told of each of its reports."""
     text, _ = clean(body.text, pointer="/text", required=True)
-    return await outcome.end(
-        database_of(request),
-        caller=caller,
-        incident_id=incident_id,
-        outcome=body.outcome,
-        text=text,
-        now=request.app.state.clock.now(),
+    return _tagged(
+        response,
+        await outcome.end(
+            database_of(request),
+            caller=caller,
+            incident_id=incident_id,
+            outcome=body.outcome,
+            text=text,
+            now=request.app.state.clock.now(),
+        ),
     )
 
 
 @router.post("/{incident_id}/reopen")
-async def reopen_incident(request: Request, caller: Desk, incident_id: UUID, body: Reopen) -> Acted:
+async def reopen_incident(request: Request, response: Response, caller: Desk, incident_id: UUID, body: Reopen) -> Acted:
     """Open a matter again that had an outcome."""
     reason, _ = clean(body.reason, pointer="/reason", required=True)
-    return await outcome.reopen(
-        database_of(request),
-        caller=caller,
-        incident_id=incident_id,
-        reason=reason,
-        now=request.app.state.clock.now(),
+    return _tagged(
+        response,
+        await outcome.reopen(
+            database_of(request),
+            caller=caller,
+            incident_id=incident_id,
+            reason=reason,
+            now=request.app.state.clock.now(),
+        ),
     )
+
+
+def _tagged(response: Response, done: Done) -> Done:
+    # A dry run shows a version that does not exist.
+    if not (isinstance(done, Regrouped) and done.dry_run):
+        tagged(response, done.incident)
+    return done

@@ -3,7 +3,7 @@ import re
 from datetime import date, datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core import problems
@@ -12,6 +12,7 @@ from app.core.clock import day_of
 from app.core.database import Reading, Snapshot, Writing
 from app.core.errors import Problem
 from app.core.paging import Cursor, Limit, Page
+from app.core.tags import located, tagged
 from app.core.texts import clean
 from app.nodes import csvfile, importing, listing, merging, service
 from app.nodes.csvfile import Parsed
@@ -83,7 +84,7 @@ async def list_nodes(
 
 
 @router.post("", status_code=201)
-async def create_node(request: Request, caller: Admin, conn: Writing, body: NodeNew) -> NodeView:
+async def create_node(request: Request, response: Response, caller: Admin, conn: Writing, body: NodeNew) -> NodeView:
     """Open a town or a village under a node of the caller's subtree."""
     values = {
         "code": body.code,
@@ -97,7 +98,8 @@ async def create_node(request: Request, caller: Admin, conn: Writing, body: Node
     today = _today(request)
     row, told = await service.create(conn, caller=caller, values=values, on=body.effective_on or today, today=today)
     await service.tell(conn, request.app.state.tree_listeners, [told], now=_now(request))
-    return node_view(row)
+    located(response, f"{router.prefix}/{body.code}")
+    return tagged(response, node_view(row))
 
 
 @router.post(
@@ -129,9 +131,9 @@ async def import_nodes(
 
 
 @router.get("/{code}")
-async def get_node(caller: SignedIn, conn: Reading, code: Code, on: On = None) -> NodeView:
+async def get_node(response: Response, caller: SignedIn, conn: Reading, code: Code, on: On = None) -> NodeView:
     """One node of the caller's subtree, or one above the caller."""
-    return node_view(await listing.get_node(conn, caller=caller, code=code, on=on))
+    return tagged(response, node_view(await listing.get_node(conn, caller=caller, code=code, on=on)))
 
 
 @router.get("/{code}/subtree")
@@ -154,6 +156,7 @@ async def get_history(caller: SignedIn, conn: Reading, code: Code) -> History:
 @router.patch("/{code}")
 async def change_node(
     request: Request,
+    response: Response,
     caller: Admin,
     conn: Writing,
     code: Code,
@@ -177,7 +180,7 @@ async def change_node(
         version=_version(if_match),
     )
     await service.tell(conn, request.app.state.tree_listeners, told, now=_now(request))
-    return node_view(row)
+    return tagged(response, node_view(row))
 
 
 @router.post("/{code}/merge")

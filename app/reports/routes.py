@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from app.core.caller import Caller, may
 from app.core.database import Reading, Snapshot, Writing, database_of
 from app.core.paging import Cursor, Limit, Page
+from app.core.tags import tagged
 from app.core.texts import clean
 from app.core.times import Time
 from app.drills.scope import DrillId
@@ -73,14 +74,17 @@ async def follow_changes(
 
 
 @router.get("/{report_id}")
-async def get_report(request: Request, caller: Reader, report_id: UUID) -> ReportView:
+async def get_report(request: Request, response: Response, caller: Reader, report_id: UUID) -> ReportView:
     """One report. Read by a person at a desk that holds it, it is opened there."""
-    return await service.open_report(
-        database_of(request),
-        policy=request.app.state.policy,
-        caller=caller,
-        report_id=report_id,
-        now=request.app.state.clock.now(),
+    return tagged(
+        response,
+        await service.open_report(
+            database_of(request),
+            policy=request.app.state.policy,
+            caller=caller,
+            report_id=report_id,
+            now=request.app.state.clock.now(),
+        ),
     )
 
 
@@ -98,37 +102,49 @@ async def get_timeline(caller: Reader, conn: Reading, report_id: UUID) -> StepLi
 
 @router.post("/{report_id}/acknowledge")
 async def acknowledge_report(
-    request: Request, caller: Desk, conn: Writing, report_id: UUID, body: Note | None = None
+    request: Request, response: Response, caller: Desk, conn: Writing, report_id: UUID, body: Note | None = None
 ) -> ReportActed:
     """Take on a report that the caller's office holds."""
     note = _clean(body.note, "/note") if body else ""
-    return await acting.acknowledge(conn, caller=caller, report_id=report_id, note=note, now=_now(request))
+    return tagged(
+        response, await acting.acknowledge(conn, caller=caller, report_id=report_id, note=note, now=_now(request))
+    )
 
 
 @router.post("/{report_id}/return")
-async def return_report(request: Request, caller: Desk, conn: Writing, report_id: UUID, body: Question) -> ReportActed:
+async def return_report(
+    request: Request, response: Response, caller: Desk, conn: Writing, report_id: UUID, body: Question
+) -> ReportActed:
     """Ask back: the office that gave the report, or filed it, holds it with the question."""
-    return await acting.give_back(
-        conn,
-        policy=request.app.state.policy,
-        caller=caller,
-        report_id=report_id,
-        question=_clean(body.question, "/question", required=True),
-        now=_now(request),
+    return tagged(
+        response,
+        await acting.give_back(
+            conn,
+            policy=request.app.state.policy,
+            caller=caller,
+            report_id=report_id,
+            question=_clean(body.question, "/question", required=True),
+            now=_now(request),
+        ),
     )
 
 
 @router.post("/{report_id}/forward")
-async def forward_report(request: Request, caller: Desk, conn: Writing, report_id: UUID, body: Forward) -> ReportActed:
+async def forward_report(
+    request: Request, response: Response, caller: Desk, conn: Writing, report_id: UUID, body: Forward
+) -> ReportActed:
     """Pass it on with a note: up, right below, or from the city to any of its offices, which may read it since."""
-    return await acting.forward(
-        conn,
-        policy=request.app.state.policy,
-        caller=caller,
-        report_id=report_id,
-        to=body.to,
-        note=_clean(body.note, "/note"),
-        now=_now(request),
+    return tagged(
+        response,
+        await acting.forward(
+            conn,
+            policy=request.app.state.policy,
+            caller=caller,
+            report_id=report_id,
+            to=body.to,
+            note=_clean(body.note, "/note"),
+            now=_now(request),
+        ),
     )
 
 

@@ -1,12 +1,13 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.core.caller import Caller, may
 from app.core.clock import day_of
 from app.core.database import Snapshot, Writing
 from app.core.paging import Cursor, Limit, Page
+from app.core.tags import located
 from app.core.texts import clean
 from app.drills.scope import DrillId
 from app.rollcalls import service
@@ -48,7 +49,7 @@ async def list_roll_calls(
 
 
 @router.post("", status_code=201)
-async def ask(request: Request, caller: Desk, conn: Writing, body: RollCallNew) -> RollCallView:
+async def ask(request: Request, response: Response, caller: Desk, conn: Writing, body: RollCallNew) -> RollCallView:
     """Ask the offices of a subtree a question, to be answered by a time."""
     question, _ = clean(body.question, pointer="/question", multiline=False, required=True)
     row, counts = await service.ask(
@@ -62,6 +63,7 @@ async def ask(request: Request, caller: Desk, conn: Writing, body: RollCallNew) 
         drill_id=body.drill_id,
         now=request.app.state.clock.now(),
     )
+    located(response, f"{router.prefix}/{row['id']}")
     return roll_call_view(row, counts)
 
 

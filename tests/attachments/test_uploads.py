@@ -54,6 +54,7 @@ async def test_a_photo_is_stored_whole_and_made_anew(phone: Phone, posted: Poste
     answer = await phone.send(sent["id"], "a.jpg", PHOTO, Content_Type="image/jpeg")
 
     assert answer.status_code == 201, answer.text
+    assert answer.headers["Location"] == f"/v1/reports/{sent['id']}/attachments/a.jpg"
     assert answer.headers["Upload-Offset"] == str(len(PHOTO))
     found = answer.json()
     assert found["state"] == "stored"
