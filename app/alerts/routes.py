@@ -43,16 +43,17 @@ async def list_alerts(
     caller: Reader,
     conn: Snapshot,
     state: Annotated[
-        Literal["raised", "acknowledged", "closed"] | None, Query(description="Without it: all that are not closed.")
+        list[Literal["raised", "acknowledged", "closed"]] | None,
+        Query(description="Any of these; without it, all that are not closed."),
     ] = None,
-    level: Level | None = None,
+    level: Annotated[list[Level] | None, Query(description="Any of these.")] = None,
     drill: DrillId = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> AlertList:
     """Alerts of the caller's subtree, the last raised first. Poll it with If-None-Match, or follow the changes."""
     found = await service.list_alerts(
-        conn, caller=caller, state=state, level=level, drill_id=drill, limit=limit, cursor=cursor
+        conn, caller=caller, states=state, levels=level, drill_id=drill, limit=limit, cursor=cursor
     )
     request.app.state.sightings.carried(caller, ((item.id, item.version) for item in found.items))
     response.headers.update({**CACHE, "ETag": etag_of(request, caller, found.head.position)})

@@ -97,21 +97,21 @@ async def list_alerts(
     conn: AsyncConnection,
     *,
     caller: Caller,
-    state: str | None,
-    level: str | None,
+    states: Sequence[str] | None,
+    levels: Sequence[str] | None,
     drill_id: UUID | None,
     limit: int,
     cursor: str | None,
 ) -> Listed:
-    """Alerts of the caller's subtree, the last raised first; without `state`, those that are not closed.
+    """Alerts of the caller's subtree, the last raised first; without `states`, those that are not closed.
 
     Real ones, or one drill's. `conn` must read one snapshot.
     """
     head = await feed.head(conn, city_id=caller.city_id)
     query = select(*COLUMNS).where(readable(caller), of_drill(Alert, drill_id))
-    query = query.where(Alert.state == state) if state else query.where(Alert.state != "closed")
-    if level:
-        query = query.where(Alert.level == level)
+    query = query.where(Alert.state.in_(states)) if states else query.where(Alert.state != "closed")
+    if levels:
+        query = query.where(Alert.level.in_(levels))
     if cursor is not None:
         query = query.where(tuple_(Alert.raised_at, Alert.id) < paging.decode_moment("alerts", cursor))
     rows = (await conn.execute(query.order_by(Alert.raised_at.desc(), Alert.id.desc()).limit(limit + 1))).all()

@@ -13,6 +13,9 @@ Category = Literal[
 Words = Annotated[str, Field(min_length=1, max_length=40)]
 
 
+HazardName = Annotated[str, Field(pattern=r"^[a-z._]{1,40}$")]
+
+
 @dataclass(frozen=True, slots=True)
 class Hazard:
     """A report's type: an event, never a person."""

@@ -8,6 +8,7 @@ from app.core.database import Reading
 from app.core.paging import Cursor, Limit, Page
 from app.core.tags import tagged
 from app.drills.scope import DrillId
+from app.hazards.catalogue import HazardName
 from app.incidents import service
 from app.incidents.views import IncidentStepView, IncidentView
 
@@ -20,8 +21,8 @@ Reader = Annotated[Caller, Depends(may("reports:read"))]
 async def list_incidents(
     caller: Reader,
     conn: Reading,
-    state: Literal["open", "closed"] | None = None,
-    hazard: Annotated[str | None, Query(pattern=r"^[a-z._]{1,40}$")] = None,
+    state: Annotated[list[Literal["open", "closed"]] | None, Query(description="Any of these.")] = None,
+    hazard: Annotated[list[HazardName] | None, Query(max_length=50, description="Any of these.")] = None,
     aliases: Annotated[bool, Query(description="Also those that were merged into others.")] = False,
     drill: DrillId = None,
     limit: Limit = 50,
@@ -29,7 +30,7 @@ async def list_incidents(
 ) -> Page[IncidentView]:
     """Incidents of the caller's subtree, the last opened first."""
     items, after = await service.list_incidents(
-        conn, caller=caller, state=state, hazard=hazard, aliases=aliases, drill_id=drill, limit=limit, cursor=cursor
+        conn, caller=caller, states=state, hazards=hazard, aliases=aliases, drill_id=drill, limit=limit, cursor=cursor
     )
     return Page(items=items, next=after)
 

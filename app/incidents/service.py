@@ -305,8 +305,8 @@ async def list_incidents(
     conn: AsyncConnection,
     *,
     caller: Caller,
-    state: str | None,
-    hazard: str | None,
+    states: Sequence[str] | None,
+    hazards: Sequence[str] | None,
     aliases: bool,
     drill_id: UUID | None,
     limit: int,
@@ -319,10 +319,10 @@ async def list_incidents(
     query = readable(caller).where(of_drill(Incident, drill_id))
     if not aliases:
         query = query.where(Incident.merged_into.is_(None))
-    if state is not None:
-        query = query.where(Incident.state == state)
-    if hazard is not None:
-        query = query.where(Incident.hazard == hazard)
+    if states:
+        query = query.where(Incident.state.in_(states))
+    if hazards:
+        query = query.where(Incident.hazard.in_(hazards))
     if cursor is not None:
         query = query.where(tuple_(Incident.opened_at, Incident.id) < paging.decode_moment("incidents", cursor))
     rows = (await conn.execute(query.order_by(Incident.opened_at.desc(), Incident.id.desc()).limit(limit + 1))).all()

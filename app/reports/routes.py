@@ -15,6 +15,7 @@ from app.feed import cursors
 from app.feed import service as feed
 from app.feed.heads import heads_of
 from app.hazards.cap import Level
+from app.hazards.catalogue import HazardName
 from app.nodes.models import CODE_PATTERN
 from app.reports import acting, holding, service, timeline, versions
 from app.reports.schemas import Forward, Note, Question
@@ -34,8 +35,10 @@ async def list_reports(
     caller: Reader,
     conn: Snapshot,
     node: Annotated[str | None, Query(pattern=CODE_PATTERN, description="This node and all under it.")] = None,
-    level: Level | None = None,
-    hazard: Annotated[str | None, Query(pattern=r"^[a-z._]{1,40}$", description="A hazard or a family.")] = None,
+    level: Annotated[list[Level] | None, Query(description="Any of these.")] = None,
+    hazard: Annotated[
+        list[HazardName] | None, Query(max_length=50, description="Any of these hazards or families.")
+    ] = None,
     since: Annotated[Time | None, Query(description="Received at or after.")] = None,
     until: Annotated[Time | None, Query(description="Received before.")] = None,
     incident: UUID | None = None,

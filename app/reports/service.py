@@ -68,8 +68,8 @@ class Filters:
     """What a list of reports is narrowed by."""
 
     node: str | None = None
-    level: str | None = None
-    hazard: str | None = None
+    levels: Sequence[str] | None = None
+    hazards: Sequence[str] | None = None
     since: datetime | None = None
     until: datetime | None = None
     incident: UUID | None = None
@@ -224,10 +224,10 @@ async def list_reports(
         # Looked up first: a plan for these very nodes takes their index, one for any nodes reads all that is there.
         codes = (await conn.execute(subtree(filters.node))).scalars()
         query = query.where(Report.node_code.in_(sorted(set(codes))))
-    if filters.level is not None:
-        query = query.where(Report.level == filters.level)
-    if filters.hazard is not None:
-        query = query.where(or_(Report.hazard == filters.hazard, Report.family == filters.hazard))
+    if filters.levels:
+        query = query.where(Report.level.in_(filters.levels))
+    if filters.hazards:
+        query = query.where(or_(Report.hazard.in_(filters.hazards), Report.family.in_(filters.hazards)))
     if filters.since is not None:
         query = query.where(Report.received_at >= filters.since)
     if filters.until is not None:
