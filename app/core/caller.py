@@ -54,13 +54,22 @@ SignIn = Callable[[Request], Awaitable[Caller]]
 SIGN_INS: dict[Callable[..., object], SignIn] = {}
 
 
+async def authenticated(request: Request) -> Caller:
+    """Who asks, also where the sign-in has lapsed; a Problem (401) when nobody does. Their connection hears of it."""
+    authenticate: Authenticate = request.app.state.authenticate
+    caller = await authenticate(request)
+    signed_in = request.scope.get("state", {}).get("signed_in")
+    if signed_in is not None:
+        signed_in()
+    return caller
+
+
 async def current_caller(request: Request) -> Caller:
     """The caller of this request; a Problem (401) when there is none, or its sign-in has lapsed.
 
     The application sets how it is found.
     """
-    authenticate: Authenticate = request.app.state.authenticate
-    caller = await authenticate(request)
+    caller = await authenticated(request)
     if caller.lapse is not None:
         raise refused(problems.SIGN_IN_INVALID)
     return caller
@@ -93,8 +102,7 @@ def may(scope: str) -> Callable[[Request], Awaitable[Caller]]:
 
 async def may_hand_in(request: Request) -> Caller:
     """The caller, who may send reports, or might when they were written: see `Caller.lapse`."""
-    authenticate: Authenticate = request.app.state.authenticate
-    caller = await authenticate(request)
+    caller = await authenticated(request)
     if "reports:write" not in caller.scopes:
         raise Problem(problems.SCOPE_MISSING, scope="reports:write")
     return caller

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core import metrics, problems
 from app.core.admission import admit, too_large
+from app.core.caller import authenticated
 from app.core.errors import Problem, on_failure, render
 from app.core.logs import request_id
 from app.core.methods import as_get
@@ -28,6 +29,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
 _CLOSE = (b"connection", b"close")
+_NOTHING: dict[str, object] = {}
 
 
 class Gateway:
@@ -98,6 +100,13 @@ class Gateway:
             if not scope["path"].isprintable():
                 await render(Problem(problems.NOT_FOUND), Request(scope))(scope, receive, answer)
                 return
+            if scope.get("state", _NOTHING).get("is_crowded") and not await _has_signed_in(scope):
+                most = self._settings.connections_per_address
+                refusal = Problem(
+                    problems.CONNECTIONS_TOO_MANY, headers={"Retry-After": "5", "Connection": "close"}, most=most
+                )
+                await render(refusal, Request(scope))(scope, receive, answer)
+                return
             if is_head:
                 asked = as_get(scope)
             if has_body:
@@ -139,6 +148,14 @@ class Gateway:
         if status >= 400 or (is_timed and seconds > SLOW_SECONDS):
             write = log.warning if status >= 500 else log.info
             write("request", route=route, method=method, status=status, ms=round(seconds * 1000, 1))
+
+
+async def _has_signed_in(scope: Scope) -> bool:
+    try:
+        await authenticated(Request(scope))
+    except Problem:
+        return False
+    return True
 
 
 class _Body:

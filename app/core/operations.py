@@ -1,8 +1,6 @@
 """What those who run a server ask it."""
 
 import contextlib
-from functools import cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
@@ -10,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from app.core import metrics, migrate, problems
 from app.core.database import DatabaseAway, Reading
 from app.core.errors import Problem
+from app.core.networks import is_within
 
 router = APIRouter(tags=["operations"])
 
@@ -45,23 +44,9 @@ async def readyz(conn: Reading) -> Status:
 async def read_metrics(request: Request) -> Response:
     """Text format 0.0.4. Answered to the networks of `BEACON_METRICS_FROM` (default: loopback), 404 to others."""
     client = request.client.host if request.client else ""
-    if not _is_within(client, request.app.state.settings.metrics_from):
+    if not is_within(client, request.app.state.settings.metrics_from):
         raise Problem(problems.NOT_FOUND)
     for collect in getattr(request.app.state, "collectors", ()):
         with contextlib.suppress(DatabaseAway):
             await collect(request.app)
     return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-@cache
-def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
-
-
-def _is_within(host: str, networks: str) -> bool:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return any((mapped or address) in network for network in _networks(networks))

@@ -54,6 +54,24 @@ BODY_TOO_LARGE = Kind(
 NOT_FOUND = Kind("not_found", 404, "There is no such thing here, or you may not see it.", "没有这一项，或您无权查看。")
 METHOD_NOT_ALLOWED = Kind("method_not_allowed", 405, "This address does not take this method.", "该地址不支持此方法。")
 MEDIA_TYPE = Kind("media_type_unsupported", 415, "Send {wanted}.", "请以 {wanted} 格式发送。")
+HEAD_TOO_LARGE = Kind(
+    "head_too_large",
+    431,
+    "The address and headers are larger than {limit} bytes. Send shorter ones.",
+    "请求地址与请求头超过 {limit} 字节，请缩短后重发。",
+)
+HEAD_SLOW = Kind(
+    "head_slow",
+    408,
+    "The request's headers did not come within {seconds} seconds. Send it again.",
+    "请求头未在 {seconds} 秒内到达，请重新发送。",
+)
+CONNECTIONS_TOO_MANY = Kind(
+    "connections_too_many",
+    429,
+    "Your address has more than {most} open connections without a sign-in. Close some, or sign in.",
+    "您的地址未登录的连接已超过 {most} 个，请关闭部分连接，或登录后再试。",
+)
 BODY_COMPRESSED = Kind(
     "body_compressed",
     415,

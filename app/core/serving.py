@@ -12,6 +12,7 @@ from types import FrameType
 
 import uvicorn
 
+from app.core.connections import Connection
 from app.core.logs import dict_config
 from app.core.metrics import SHARED
 from app.core.settings import Settings
@@ -23,8 +24,9 @@ GRACE_SECONDS = 10
 def serve(app_factory: str, *, host: str, port: int, workers: int = 1) -> None:
     """Serve what `module:function` makes until SIGTERM or SIGINT.
 
-    `X-Forwarded-For` is believed from 127.0.0.1, or from the addresses in uvicorn's FORWARDED_ALLOW_IPS.
+    `X-Forwarded-For` is believed from `BEACON_TRUSTED_PROXIES` alone.
     """
+    settings = Settings()
     with ExitStack() as stack:
         if workers > 1 and not os.environ.get(SHARED):
             directory = tempfile.mkdtemp(prefix="beacon-metrics-")
@@ -37,11 +39,12 @@ def serve(app_factory: str, *, host: str, port: int, workers: int = 1) -> None:
             port=port,
             workers=workers,
             loop="uvloop",
-            http="httptools",
+            http=Connection,
+            forwarded_allow_ips=settings.trusted_proxies,
             ws="none",
             lifespan="on",
             access_log=False,
-            log_config=dict_config(Settings()),
+            log_config=dict_config(settings),
             server_header=False,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=GRACE_SECONDS,

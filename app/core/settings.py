@@ -30,6 +30,16 @@ class Settings(BaseSettings):
     batch_limit_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="Largest body of a batch of reports.")
     import_limit_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="Largest CSV of nodes.")
     sign_in_limit_bytes: int = Field(8 * 1024, ge=1024, description="Largest body of a sign-in.")
+    header_limit_bytes: int = Field(32 * 1024, ge=1024, description="Largest head of a request: address and headers.")
+    header_seconds: float = Field(20.0, gt=0, description="Seconds within which the head of a request has to come.")
+    connections_per_address: int = Field(
+        2000, ge=1, description="Open connections an address may have; those on which somebody signed in do not count."
+    )
+    trusted_proxies: str = Field(
+        "127.0.0.1",
+        description="Addresses and networks, separated by commas, whose `X-Forwarded-For` is believed; their "
+        "connections do not count.",
+    )
     body_seconds: float = Field(
         30.0, gt=0, description="Seconds that a body may take, and one more for every `BEACON_BODY_BYTES_PER_SECOND`."
     )

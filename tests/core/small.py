@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
 from app.core import errors, operations
@@ -46,6 +46,10 @@ def create_app() -> FastAPI:
     @app.get("/work")
     async def work() -> None:
         await asyncio.sleep(0.5)
+
+    @app.post("/notes")
+    async def note(request: Request) -> int:
+        return len(await request.body())
 
     @app.get("/busy")
     async def busy() -> dict[str, int]:

@@ -120,7 +120,7 @@ def test_every_line_of_the_log_is_json_without_what_was_typed(tmp_path: Path) ->
 
 def test_a_body_over_the_limit_is_answered_by_a_real_server(tmp_path: Path) -> None:
     with serving(tmp_path) as (_process, url), httpx.Client(base_url=url) as client:
-        refused = client.post("/nowhere", content=b"x" * 2_000_000)
+        refused = client.post("/notes", content=b"x" * 2_000_000)
         after = client.get("/healthz")
 
     assert refused.status_code == 413
