@@ -30,6 +30,8 @@ class Sightings:
 
     def carried(self, caller: Caller, alerts: Iterable[tuple[UUID, int]]) -> None:
         """An answer to this caller carries these versions of alerts."""
+        if not caller.sees:
+            return
         for alert_id, version in alerts:
             key = caller.city_id, alert_id, version, caller.tier
             if key not in self._known and len(self._waiting) < MOST_WAITING:

@@ -1,5 +1,5 @@
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from app.core import problems
 from app.core.errors import Problem
+from app.core.methods import IS_HEAD
 
 SCOPES = frozenset(
     {
@@ -45,6 +46,8 @@ class Caller:
     account_id: UUID | None = None
     key_id: UUID | None = None
     lapse: Lapse | None = None
+    # Not who asks with HEAD: an answer without a body opens nothing and tells nobody.
+    sees: bool = True
 
 
 Authenticate = Callable[[Request], Awaitable[Caller]]
@@ -61,7 +64,7 @@ async def authenticated(request: Request) -> Caller:
     signed_in = request.scope.get("state", {}).get("signed_in")
     if signed_in is not None:
         signed_in()
-    return caller
+    return replace(caller, sees=False) if IS_HEAD in request.scope else caller
 
 
 async def current_caller(request: Request) -> Caller:

@@ -6,6 +6,9 @@ from fastapi.routing import iter_route_contexts
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
+# Of a scope: what answers it goes out without its body.
+IS_HEAD = "beacon.is_head"
+
 
 def declared_at(routes: Sequence[BaseRoute], scope: Scope) -> set[str]:
     """The methods that the routes at the path of `scope` declare."""
@@ -26,4 +29,4 @@ def as_get(scope: Scope) -> Scope:
     """A HEAD request as the GET that answers it; as it is where a route declares HEAD itself."""
     if "HEAD" in declared_at(scope["app"].routes, scope):
         return scope
-    return {**scope, "method": "GET"}
+    return {**scope, "method": "GET", IS_HEAD: True}

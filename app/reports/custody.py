@@ -24,7 +24,7 @@ def opens(caller: Caller) -> bool:
 
     In a village whoever is signed in is its desk: it holds what it is asked.
     """
-    return caller.account_id is not None and ("alerts:act" in caller.scopes or caller.tier == "village")
+    return caller.sees and caller.account_id is not None and ("alerts:act" in caller.scopes or caller.tier == "village")
 
 
 async def open_report(

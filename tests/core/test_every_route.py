@@ -3,8 +3,11 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import func, select
 
-from tests.builders import CITY
+from app.alerts.models import AlertSighting
+from app.core.database import Database
+from tests.builders import CITY, EXTREME, TOWN, VILLAGE, report
 from tests.core.everyroute import OPEN_TO_ALL, ways
 
 pytestmark = pytest.mark.anyio
@@ -110,6 +113,30 @@ async def test_head_answers_as_get_without_a_body(client: httpx.AsyncClient, app
 
         assert (answer.status_code, answer.content) == (got.status_code, b""), way
         assert answer.headers["content-type"] == got.headers["content-type"]
+
+
+async def test_head_opens_nothing_and_tells_nobody(
+    client: httpx.AsyncClient, app: FastAPI, database: Database, as_: As
+) -> None:
+    made = (await client.post("/v1/reports", json=report(**EXTREME), headers=as_(VILLAGE, "reporter"))).json()
+    paths = ("/v1/alerts", "/v1/alerts/changes", f"/v1/alerts/{made['alert_id']}", f"/v1/reports/{made['id']}")
+
+    async def told() -> tuple[set[str], int]:
+        await app.state.sightings.flush(database)
+        async with database.reading() as conn:
+            carried = (await conn.execute(select(func.count()).select_from(AlertSighting))).scalar_one()
+        # A machine that reads it opens nothing.
+        shown = (await client.get(f"/v1/reports/{made['id']}", headers=as_(VILLAGE, "reporter"))).json()
+        return {held["state"] for held in shown["custody"] if held["node"] == TOWN}, carried
+
+    for path in paths:
+        assert (await client.head(path, headers=as_(TOWN, "desk"))).status_code == 200
+    asked = await told()
+    for path in paths:
+        await client.get(path, headers=as_(TOWN, "desk"))
+
+    assert asked == ({"received"}, 0)
+    assert await told() == ({"opened"}, 1)
 
 
 async def test_head_of_a_stream_ends(client: httpx.AsyncClient, as_: As) -> None:
