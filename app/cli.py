@@ -10,9 +10,10 @@ import typer
 from rich.console import Console
 
 from app.accounts import command as accounts_command
+from app.accounts.passwords import NO_PASSWORD
 from app.alerts import service as alerts
 from app.core import backup, migrate
-from app.core.clock import SystemClock
+from app.core.clock import SystemClock, start_of
 from app.core.database import Database, DatabaseAway
 from app.core.errors import Problem
 from app.core.logs import configure
@@ -65,6 +66,12 @@ def _with_database(work: Callable[[Database], Coroutine[Any, Any, Answer]]) -> A
         refuse(str(error))
     except DatabaseAway:
         refuse(AWAY)
+
+
+def _with_accounts(work: Callable[[Database], Coroutine[Any, Any, Answer]]) -> Answer:
+    # Changes of accounts stand in the log, on stderr: stdout is for what was asked.
+    configure(Settings())
+    return _with_database(work)
 
 
 @app.command()
@@ -186,25 +193,93 @@ def nodes_import(
     )
 
 
+Username = Annotated[str, typer.Argument(help="The account's username.")]
+
+
 @accounts.command("create")
 def accounts_create(
     username: Annotated[str, typer.Option()],
     node: Annotated[str, typer.Option(help="Code of the one node the account is at.")],
     role: Annotated[str, typer.Option(help="reporter, desk, supervisor or admin.")],
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
+    code: Annotated[bool, typer.Option("--code", help="No password: print a one-time code, good for a day.")] = False,
 ) -> None:
-    """Create an account; the password is asked for, or read from stdin."""
+    """Create an account; the password is asked for, or read from stdin, or there is none but a one-time code."""
+    if code and password_stdin:
+        raise typer.BadParameter("either a code or a password", param_hint="--code")
+    password = None
     if password_stdin:
         password = sys.stdin.readline().rstrip("\r\n")
-    else:
+    elif not code:
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     now = SystemClock().now()
-    _with_database(
+    made = _with_accounts(
         lambda database: accounts_command.create_account(
             database, username=username, node=node, role=role, password=password, now=now
         )
     )
-    print(f"Created {username} ({role} at {node}).")
+    print(made or f"Created {username} ({role} at {node}).")
+
+
+@accounts.command("list")
+def accounts_list(
+    node: Annotated[str | None, typer.Option(help="Only the accounts at this node.")] = None,
+) -> None:
+    """List accounts: username, role, node, and whether they are in use; separated by tabs."""
+    for line in _with_accounts(lambda database: accounts_command.list_accounts(database, node=node)):
+        print(line)
+
+
+@accounts.command("code")
+def accounts_code(username: Username) -> None:
+    """Print a new one-time code for one more sign-in, good for a day; the code before is void."""
+    now = SystemClock().now()
+    print(_with_accounts(lambda found: accounts_command.give_code(found, username=username, reset=False, now=now)))
+
+
+@accounts.command("reset")
+def accounts_reset(username: Username) -> None:
+    """Forget the password, end all sign-ins, and print a one-time code, good for a day."""
+    now = SystemClock().now()
+    print(_with_accounts(lambda found: accounts_command.give_code(found, username=username, reset=True, now=now)))
+
+
+@accounts.command("enable")
+def accounts_enable(username: Username) -> None:
+    """Enable a disabled account again; its person signs in anew."""
+    now = SystemClock().now()
+    _with_accounts(lambda found: accounts_command.switch(found, username=username, to="enabled", now=now))
+    print(f"Enabled {username}.")
+
+
+@accounts.command("disable")
+def accounts_disable(username: Username) -> None:
+    """Disable an account: its sign-ins are good only for handing in what was written before."""
+    now = SystemClock().now()
+    _with_accounts(lambda found: accounts_command.switch(found, username=username, to="disabled", now=now))
+    print(f"Disabled {username}.")
+
+
+@accounts.command("role")
+def accounts_role(username: Username, role: Annotated[str, typer.Argument()]) -> None:
+    """Give an account another role; open sign-ins have it at once."""
+    now = SystemClock().now()
+    row = _with_accounts(lambda found: accounts_command.alter(found, username=username, role=role, now=now))
+    print(f"{username} is {row['role']} at {row['node_code']}.{_without(row)}")
+
+
+@accounts.command("move")
+def accounts_move(username: Username, node: Annotated[str, typer.Argument(help="Code of the office.")]) -> None:
+    """Move an account to another office of its city; open sign-ins are there at once."""
+    now = SystemClock().now()
+    row = _with_accounts(lambda found: accounts_command.alter(found, username=username, node=node, now=now))
+    print(f"{username} is {row['role']} at {row['node_code']}.")
+
+
+def _without(row: dict[str, Any]) -> str:
+    if row["password_hash"] != NO_PASSWORD:
+        return ""
+    return " It has no password: print it a code with beacon accounts code."
 
 
 @keys.command("create")
@@ -212,12 +287,18 @@ def keys_create(
     node: Annotated[str, typer.Option(help="Code of the node whose subtree the key sees.")],
     scope: Annotated[list[str], typer.Option(help="May be given several times.")],
     label: Annotated[str, typer.Option(help="What machine it is for.")],
+    expires: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The first day on which it is refused.")
+    ] = None,
 ) -> None:
     """Create an API key and print it: it is shown this once."""
     now = SystemClock().now()
+    until = start_of(expires.date()) if expires else None
     print(
         _with_database(
-            lambda database: accounts_command.create_key(database, node=node, scopes=scope, label=label, now=now)
+            lambda database: accounts_command.create_key(
+                database, node=node, scopes=scope, label=label, expires_at=until, now=now
+            )
         )
     )
 

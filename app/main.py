@@ -10,7 +10,9 @@ from fastapi import Depends, FastAPI
 from sqlalchemy import select
 from starlette.datastructures import State
 
+from app.accounts import logged
 from app.accounts import service as accounts
+from app.accounts.account_routes import router as account_router
 from app.accounts.callers import Callers
 from app.accounts.passwords import Passwords
 from app.accounts.routes import router as accounts_router
@@ -70,7 +72,7 @@ PRUNE_AFTER_START_SECONDS = 60
 FOLLOW_LOG = frozenset({"deliveries"})
 # Early signs are of hours and days, and looking for them costs what thousands of reports cost; what is held is late by
 # minutes; offices close at midnight; unfinished uploads are forgotten after days.
-SECONDS_APART = {"detection": 10.0, "quarantine": 10.0, "handover": 60.0, "attachments": 3600.0}
+SECONDS_APART = {"detection": 10.0, "quarantine": 10.0, "handover": 60.0, "keys": 60.0, "attachments": 3600.0}
 
 DESCRIPTION = """
 Three-tier incident reporting and early warning: villages and towns report what threatens life, health, homes or an
@@ -112,7 +114,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
     state.timers = _timers(state)
     state.wake_deliveries = next(timer for timer in state.timers if timer.name == "deliveries").wake
     state.tree_listeners = [alerts.follow_tree]
-    database.listeners += [state.heads.heard, state.callers.heard, partial(_wake, state.timers)]
+    database.listeners += [state.heads.heard, state.callers.heard, logged.heard, partial(_wake, state.timers)]
 
     errors.install(app)
     for router in (
@@ -122,6 +124,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
         alerts_router,
         operations.router,
         accounts_router,
+        account_router,
         nodes_router,
         hazards_router,
         reports_router,
@@ -156,6 +159,7 @@ def _timers(state: State) -> list[Timer]:
         "handover": partial(handover.run_due, database, clock=clock),
         "rollcalls": partial(rollcalls_engine.run_due, database, policy=policy, clock=clock),
         "sightings": partial(state.sightings.flush, database),
+        "keys": partial(state.callers.key_use.flush, database),
         "deliveries": state.sender.run_due,
         "attachments": partial(
             pruning.run_due, database, store=state.attachments, clock=clock, settings=state.settings
@@ -207,6 +211,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await state.sender.stop()
         with contextlib.suppress(DatabaseAway):
             await state.sightings.flush(state.database)
+            await state.callers.key_use.flush(state.database)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

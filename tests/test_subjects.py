@@ -29,6 +29,7 @@ def test_an_account_holds_nothing_of_its_person_but_a_username() -> None:
         "id",
         "username",
         "password_hash",
+        "password_fits",
         "role",
         "node_code",
         "city_id",
@@ -48,4 +49,4 @@ def test_accounts_are_referred_to_only_where_a_report_was_filed_and_where_they_s
         table.name for table in metadata.tables.values() if any(column.name == "account_id" for column in table.columns)
     }
 
-    assert referring == {"reports", "tokens"}
+    assert referring == {"reports", "tokens", "marks", "codes"}

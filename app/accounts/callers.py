@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import Request
 from sqlalchemy import bindparam, select
 
+from app.accounts.key_use import KeyUse
 from app.accounts.models import Account, ApiKey, Token
 from app.accounts.roles import ROLES
 from app.accounts.tokens import KEY, digest
@@ -47,6 +48,7 @@ _KEY = (
         ApiKey.node_code,
         ApiKey.city_id,
         ApiKey.revoked_at,
+        ApiKey.expires_at,
         Node.tier,
         Node.closed_on,
         closing().label("closed_at"),
@@ -108,6 +110,7 @@ class Callers:
         hand_in: timedelta,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.key_use = KeyUse(clock)
         self._database = database
         self._clock = clock
         self._hand_in = hand_in
@@ -126,6 +129,8 @@ class Callers:
             known = await self._find(token)
         if known.expires_at is not None and known.expires_at <= self._clock.now():
             raise refused(problems.SIGN_IN_INVALID)
+        if known.caller.key_id is not None and known.caller.lapse is None:
+            self.key_use.note(known.caller.key_id)
         return known.caller
 
     def heard(self, message: object) -> None:
@@ -168,6 +173,7 @@ class Callers:
             row.username,
             role=row.role,
             account_id=row.id,
+            sign_in_id=row.sign_in_id,
             lapse=lapse,
         )
         return _Known(
@@ -183,7 +189,7 @@ class Callers:
         caller = Caller(
             row.city_id, row.node_code, row.tier, frozenset(row.scopes), row.label, key_id=row.id, lapse=lapse
         )
-        return _Known(caller, (row.id,), self._expiry(None, lapse), self._monotonic() + self._seconds)
+        return _Known(caller, (row.id,), self._expiry(row.expires_at, lapse), self._monotonic() + self._seconds)
 
     def _expiry(self, expires_at: datetime | None, lapse: Lapse | None) -> datetime | None:
         ends = [expires_at, lapse.at + self._hand_in if lapse else None]

@@ -15,6 +15,7 @@ class Account(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     username: Mapped[str] = mapped_column(String(64))
     password_hash: Mapped[str] = mapped_column(String(255), comment="argon2id, PHC string")
+    password_fits: Mapped[int | None] = mapped_column(comment="the longest of the least lengths it has; NULL: ten")
     role: Mapped[str] = mapped_column(String(16))
     node_code: Mapped[str] = mapped_column(ForeignKey("nodes.code"))
     city_id: Mapped[str] = mapped_column(ForeignKey("cities.city_id"))
@@ -49,6 +50,31 @@ class Token(Base):
     )
 
 
+class Mark(Base):
+    """What a known device shows when it signs in again, kept only as its SHA-256."""
+
+    __tablename__ = "marks"
+
+    mark_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id"))
+    used_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="the last sign-in with it")
+
+    __table_args__ = (Index(None, "account_id"), Index(None, "used_at"))
+
+
+class Code(Base):
+    """A one-time code that stands for a sign-in; an account has at most one. Using it removes it."""
+
+    __tablename__ = "codes"
+
+    code_hash: Mapped[str] = mapped_column(String(64), primary_key=True, comment="SHA-256 of its argon2id")
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id"))
+    made_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (UniqueConstraint("account_id"), Index(None, "expires_at"))
+
+
 class ApiKey(Base):
     """A machine's sign-in, kept only as its SHA-256."""
 
@@ -63,5 +89,7 @@ class ApiKey(Base):
     scopes: Mapped[list[str]] = mapped_column(Json)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="to the minute, written behind")
 
     __table_args__ = (UniqueConstraint("key_hash"), Index(None, "node_code"))

@@ -1,39 +1,29 @@
 from datetime import timedelta
 from typing import Annotated
-from uuid import UUID
 
-from fastapi import APIRouter, Depends, Form, Request, Response
+from fastapi import APIRouter, Form, Request
 
-from app.accounts import service
+from app.accounts import changes, codes, password_rules, service
 from app.accounts.passwords import Passwords
-from app.accounts.roles import ROLES
 from app.accounts.schemas import (
     NO_NUL,
-    AccountNew,
-    AccountView,
-    KeyNew,
-    KeyShown,
-    KeyView,
+    Enrol,
     Me,
+    PasswordChange,
     Refresh,
     Revoke,
+    SignedInPair,
     TokenPair,
-    account_view,
-    key_view,
 )
 from app.accounts.throttle import Throttle
+from app.accounts.tokens import digest
 from app.core import problems
-from app.core.caller import Caller, SignedIn, may, refused
+from app.core.caller import SignedIn, refused
 from app.core.database import Reading, Writing, database_of
 from app.core.errors import Problem
-from app.core.paging import Cursor, Limit, Page
-from app.core.tags import located
-from app.core.texts import clean
 from app.nodes import lookup
 
 router = APIRouter(prefix="/v1", tags=["sign-in"])
-
-Admin = Annotated[Caller, Depends(may("accounts:admin"))]
 
 
 @router.post("/auth/token")
@@ -43,23 +33,67 @@ async def get_token(
     password: Annotated[str, Form(max_length=1000)],
     grant_type: Annotated[str, Form(max_length=32)] = "password",
     scope: Annotated[str, Form(max_length=500, description="Ignored: a role's scopes are fixed.")] = "",
-) -> TokenPair:
+    device: Annotated[str, Form(max_length=100, description="The mark that this device was given.")] = "",
+) -> SignedInPair:
     """Sign in with a username and a password (OAuth2 password form)."""
     if grant_type != "password":
         raise Problem(problems.GRANT_UNSUPPORTED)
     state = request.app.state
     throttle: Throttle = state.throttle
     passwords: Passwords = state.passwords
-    address = request.client.host if request.client else ""
-    async with throttle.attempt(username=username, address=address):
-        # No transaction is open while hashing: it takes longer than everything else together.
-        async with database_of(request).reading() as conn:
-            found = await service.stored_password(conn, username=username, now=state.clock.now())
-        if not await passwords.verify(password, found[1] if found else None) or found is None:
+    address = _address(request)
+    # No transaction is open while hashing: it takes longer than everything else together.
+    async with database_of(request).reading() as conn:
+        found = await service.stored_password(conn, username=username, device=device, now=state.clock.now())
+    known = found is not None and found.known_device
+    with throttle.attempt(username=username, address=address, device=digest(device) if known else None):
+        stored = found.password_hash if found else None
+        if not await passwords.verify(password, stored, stranger=None if known else address) or found is None:
             raise refused(problems.CREDENTIALS_WRONG)
     async with database_of(request).writing() as conn:
-        pair = await service.sign_in(conn, account_id=found[0], lives=_lives(request), now=state.clock.now())
-    return _token_pair(request, pair)
+        # It may have been disabled, or reset, while this was hashed.
+        if not await service.is_still(conn, account_id=found.account_id, password_hash=found.password_hash):
+            raise refused(problems.CREDENTIALS_WRONG)
+        pair, mark = await service.sign_in(
+            conn, account_id=found.account_id, device=device, lives=_lives(request), now=state.clock.now()
+        )
+    return SignedInPair(**_token_pair(request, pair).model_dump(), device=mark)
+
+
+@router.post("/auth/enrol")
+async def enrol(request: Request, body: Enrol) -> SignedInPair:
+    """Sign in with a one-time code, and set a password or none. The code is used up."""
+    state = request.app.state
+    throttle: Throttle = state.throttle
+    passwords: Passwords = state.passwords
+    address, code, hashed = _address(request), codes.plain(body.code), None
+    # Under no username: a stranger's wrong codes stop only those of the same address.
+    with throttle.attempt(username="", address=address):
+        if code is None:
+            raise refused(problems.CODE_WRONG)
+        code_digest = await passwords.code_digest(code, stranger=address)
+        async with database_of(request).reading() as conn:
+            found = await codes.pending(conn, digest=code_digest, now=state.clock.now())
+        if found is None:
+            raise refused(problems.CODE_WRONG)
+        if body.password is not None:
+            password_rules.check(body.password, username=found.username, role=found.role)
+            hashed = await passwords.hash(body.password)
+        async with database_of(request).writing() as conn:
+            if not await codes.use(conn, digest=code_digest, account_id=found.account_id, now=state.clock.now()):
+                raise refused(problems.CODE_WRONG)
+            if hashed is not None and body.password is not None:
+                await changes.set_password(
+                    conn,
+                    account_id=found.account_id,
+                    password_hash=hashed,
+                    password_fits=password_rules.fits(body.password),
+                    spare=None,
+                )
+            pair, mark = await service.sign_in(
+                conn, account_id=found.account_id, device=body.device, lives=_lives(request), now=state.clock.now()
+            )
+    return SignedInPair(**_token_pair(request, pair).model_dump(), device=mark)
 
 
 @router.post("/auth/refresh")
@@ -100,64 +134,37 @@ async def get_me(caller: SignedIn, conn: Reading) -> Me:
     )
 
 
-@router.post("/accounts", status_code=201)
-async def create_account(request: Request, response: Response, caller: Admin, body: AccountNew) -> AccountView:
-    """A new account in the caller's subtree, with no scope that the caller lacks."""
-    database, passwords = database_of(request), request.app.state.passwords
-    async with database.reading() as conn:
-        await service.may_grant(conn, caller=caller, node=body.node, scopes=ROLES[body.role])
-    hashed = await passwords.hash(body.password)
-    async with database.writing() as conn:
-        row = await service.create_account(
-            conn,
-            username=body.username,
-            password_hash=hashed,
-            role=body.role,
-            node=body.node,
-            now=request.app.state.clock.now(),
-        )
-    located(response, f"{router.prefix}/accounts/{row['id']}")
-    return account_view(row)
+@router.post("/me/password", status_code=204)
+async def change_password(request: Request, caller: SignedIn, body: PasswordChange) -> None:
+    """Change one's own password. The account's other sign-ins end; this one stays."""
+    if caller.account_id is None:
+        raise Problem(problems.ACCOUNT_NEEDED)
+    state = request.app.state
+    throttle: Throttle = state.throttle
+    passwords: Passwords = state.passwords
+    async with database_of(request).reading() as conn:
+        found = await service.own_password(conn, account_id=caller.account_id)
+    password_rules.check(body.new_password, username=caller.label, role=caller.role or "admin", pointer="/new_password")
+    # Who is signed in guesses at the expense of this account's own tries alone.
+    with throttle.attempt(username="", address="", device=f"account {caller.account_id}"):
+        if not await passwords.verify(body.old_password, found):
+            raise Problem(problems.PASSWORD_WRONG, pointer="/old_password")
+        hashed = await passwords.hash(body.new_password)
+        async with database_of(request).writing() as conn:
+            if not await service.is_still(conn, account_id=caller.account_id, password_hash=found):
+                raise Problem(problems.PASSWORD_WRONG, pointer="/old_password")
+            await changes.set_password(
+                conn,
+                account_id=caller.account_id,
+                password_hash=hashed,
+                password_fits=password_rules.fits(body.new_password),
+                spare=caller.sign_in_id,
+                caller=caller,
+            )
 
 
-@router.get("/accounts")
-async def list_accounts(caller: Admin, conn: Reading, limit: Limit = 50, cursor: Cursor = None) -> Page[AccountView]:
-    """The accounts of the caller's subtree, the newest first."""
-    rows, after = await service.list_accounts(conn, caller=caller, limit=limit, cursor=cursor)
-    return Page(items=[account_view(row) for row in rows], next=after)
-
-
-@router.post("/accounts/{account_id}/disable")
-async def disable_account(request: Request, caller: Admin, conn: Writing, account_id: UUID) -> AccountView:
-    """Disable an account: at once its sign-ins are good only for handing in what was written before."""
-    return account_view(
-        await service.disable_account(conn, caller=caller, account_id=account_id, now=request.app.state.clock.now())
-    )
-
-
-@router.post("/keys", status_code=201)
-async def create_key(request: Request, response: Response, caller: Admin, conn: Writing, body: KeyNew) -> KeyShown:
-    """A new API key in the caller's subtree, with no scope that the caller lacks. The key is shown this once."""
-    await service.may_grant(conn, caller=caller, node=body.node, scopes=frozenset(body.scopes))
-    label, _ = clean(body.label, pointer="/label", multiline=False, required=True, most=80)
-    row, key = await service.create_key(
-        conn, node=body.node, scopes=list(body.scopes), label=label, now=request.app.state.clock.now()
-    )
-    located(response, f"{router.prefix}/keys/{row['id']}")
-    return KeyShown(key=key, **key_view(row).model_dump())
-
-
-@router.get("/keys")
-async def list_keys(caller: Admin, conn: Reading, limit: Limit = 50, cursor: Cursor = None) -> Page[KeyView]:
-    """The API keys of the caller's subtree, the newest first."""
-    rows, after = await service.list_keys(conn, caller=caller, limit=limit, cursor=cursor)
-    return Page(items=[key_view(row) for row in rows], next=after)
-
-
-@router.delete("/keys/{key_id}", status_code=204)
-async def revoke_key(request: Request, caller: Admin, conn: Writing, key_id: UUID) -> None:
-    """Revoke an API key."""
-    await service.revoke_key(conn, caller=caller, key_id=key_id, now=request.app.state.clock.now())
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _lives(request: Request) -> service.Lives:

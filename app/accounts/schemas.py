@@ -5,7 +5,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.accounts.passwords import MAX_LENGTH, MIN_LENGTH
+from app.accounts.password_rules import MAX_LENGTH
+from app.accounts.passwords import NO_PASSWORD
+from app.core.times import Time
 
 # PostgreSQL cannot be asked about a text with a NUL.
 NO_NUL = r"^[^\x00]*$"
@@ -33,7 +35,32 @@ class TokenPair(BaseModel):
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105  the name of the kind
     expires_in: int = Field(description="seconds the access token is good")
-    refresh_token: str
+    refresh_token: str = Field(description="good for another whole life each time it is used")
+
+
+class SignedInPair(TokenPair):
+    """A new sign-in: the tokens, and the mark of the device."""
+
+    device: str = Field(description="send it with the next sign-in on this device: strangers never lock it out")
+
+
+class Enrol(BaseModel):
+    """A one-time code, for a sign-in."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"code": "7K3M-XQ4T"}})
+
+    code: str = Field(max_length=40, description="in any case, with or without spaces and dashes")
+    password: str | None = Field(None, max_length=MAX_LENGTH, description="a new password, for who wants one")
+    device: str | None = Field(None, max_length=100)
+
+
+class PasswordChange(BaseModel):
+    """Another password of one's own."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    old_password: str = Field(max_length=1000)
+    new_password: str = Field(max_length=MAX_LENGTH)
 
 
 class Refresh(BaseModel):
@@ -70,14 +97,33 @@ class AccountNew(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "example": {"username": "shangkou-desk", "node": "370783108000", "role": "desk", "password": "at-least-ten"}
+            "example": {
+                "username": "shangkou-desk",
+                "node": "370783108000",
+                "role": "desk",
+                "password": "three words of mine",
+            }
         },
     )
 
     username: Username
     node: NodeCode
     role: Role
-    password: str = Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH)
+    password: str | None = Field(
+        None,
+        max_length=MAX_LENGTH,
+        description="at least 8 characters for reporters, 10 for desk and supervisor, 12 for admins; without one the "
+        "answer has a one-time code",
+    )
+
+
+class AccountChange(BaseModel):
+    """Another role, another office, or both."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"role": "desk"}})
+
+    role: Role | None = None
+    node: NodeCode | None = None
 
 
 class AccountView(BaseModel):
@@ -89,6 +135,21 @@ class AccountView(BaseModel):
     role: str
     created_at: datetime
     disabled_at: datetime | None
+    has_password: bool = Field(description="without one it signs in by one-time codes")
+
+
+class AccountCode(AccountView):
+    """An account with a one-time code, shown this once."""
+
+    code: str = Field(description="to be said or printed; POST /v1/auth/enrol takes it once")
+    code_expires_at: datetime
+
+
+class AccountMade(AccountView):
+    """A new account, with its one-time code when it has no password."""
+
+    code: str | None = Field(None, description="shown this once; POST /v1/auth/enrol takes it once")
+    code_expires_at: datetime | None = None
 
 
 class KeyNew(BaseModel):
@@ -102,6 +163,7 @@ class KeyNew(BaseModel):
     node: NodeCode
     scopes: list[Scope] = Field(min_length=1, max_length=9)
     label: Label
+    expires_at: Time | None = Field(None, description="from then on the key is refused")
 
 
 class KeyView(BaseModel):
@@ -114,6 +176,8 @@ class KeyView(BaseModel):
     scopes: list[str]
     created_at: datetime
     revoked_at: datetime | None
+    expires_at: datetime | None
+    last_used_at: datetime | None = Field(description="to the minute")
 
 
 class KeyShown(KeyView):
@@ -131,6 +195,7 @@ def account_view(row: Mapping[str, Any]) -> AccountView:
         role=row["role"],
         created_at=row["created_at"],
         disabled_at=row["disabled_at"],
+        has_password=row["password_hash"] != NO_PASSWORD,
     )
 
 
@@ -144,4 +209,6 @@ def key_view(row: Mapping[str, Any]) -> KeyView:
         scopes=row["scopes"],
         created_at=row["created_at"],
         revoked_at=row["revoked_at"],
+        expires_at=row["expires_at"],
+        last_used_at=row["last_used_at"],
     )

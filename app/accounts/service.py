@@ -8,9 +8,10 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.accounts import marks
 from app.accounts.callers import Revoked, is_closed, lapse_of
-from app.accounts.models import Account, ApiKey, Token
-from app.accounts.roles import ROLES
+from app.accounts.logged import tell
+from app.accounts.models import Account, ApiKey, Code, Mark, Token
 from app.accounts.tokens import ACCESS, KEY, REFRESH, digest, new_token, next_token
 from app.core import paging, problems
 from app.core.caller import SCOPES, Caller, refused
@@ -42,22 +43,53 @@ class Pair:
     refresh: str
 
 
-async def stored_password(conn: AsyncConnection, *, username: str, now: datetime) -> tuple[UUID, str] | None:
-    """The account and its password hash; None when there is none, it is disabled, or its node is closed."""
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a try to sign in is held against."""
+
+    account_id: UUID
+    password_hash: str
+    known_device: bool
+
+
+async def stored_password(conn: AsyncConnection, *, username: str, device: str | None, now: datetime) -> Stored | None:
+    """The account, and whether `device` is known to it; None when there is none, it is disabled, or its node closed."""
+    mark = select(Mark.mark_hash).where(Mark.mark_hash == digest(device or ""), Mark.account_id == Account.id)
     row = (
         await conn.execute(
-            select(Account.id, Account.password_hash, Node.closed_on)
+            select(Account.id, Account.password_hash, Node.closed_on, mark.exists().label("known"))
             .join(Node, Node.code == Account.node_code)
             .where(Account.username == username, Account.disabled_at.is_(None))
         )
     ).one_or_none()
-    return None if row is None or is_closed(row.closed_on, now) else (row.id, row.password_hash)
+    if row is None or is_closed(row.closed_on, now):
+        return None
+    return Stored(row.id, row.password_hash, bool(row.known))
 
 
-async def sign_in(conn: AsyncConnection, *, account_id: UUID, lives: Lives, now: datetime) -> Pair:
-    """New tokens for an account whose password was right; its expired ones are forgotten."""
+async def own_password(conn: AsyncConnection, *, account_id: UUID) -> str:
+    """The password hash of an account that is signed in."""
+    found: str = (await conn.execute(select(Account.password_hash).where(Account.id == account_id))).scalar_one()
+    return found
+
+
+async def is_still(conn: AsyncConnection, *, account_id: UUID, password_hash: str) -> bool:
+    """Whether this is still the password of an account in use, which is locked until the transaction ends."""
+    query = select(Account.password_hash).where(Account.id == account_id, Account.disabled_at.is_(None))
+    found = (await conn.execute(query.with_for_update(key_share=True))).scalar_one_or_none()
+    return found == password_hash
+
+
+async def sign_in(
+    conn: AsyncConnection, *, account_id: UUID, device: str | None, lives: Lives, now: datetime
+) -> tuple[Pair, str]:
+    """New tokens for an account whose password or code was right, and the mark of the device.
+
+    The account's expired tokens are forgotten.
+    """
     await conn.execute(delete(Token).where(Token.account_id == account_id, Token.expires_at <= now))
-    return await _new_pair(conn, account_id=account_id, sign_in_id=new_id(), lives=lives, now=now)
+    pair = await _new_pair(conn, account_id=account_id, sign_in_id=new_id(), lives=lives, now=now)
+    return pair, await marks.keep(conn, account_id=account_id, given=device, now=now)
 
 
 async def refresh(conn: AsyncConnection, *, token: str, lives: Lives, hand_in: timedelta, now: datetime) -> Pair | None:
@@ -94,7 +126,11 @@ async def refresh(conn: AsyncConnection, *, token: str, lives: Lives, hand_in: t
     mine = select(Token.used_at).where(Token.token_hash == digest(token)).scalar_subquery()
     last = select(func.max(Token.used_at)).where(Token.sign_in_id == row.sign_in_id).scalar_subquery()
     of_mine = select(Token.salt).where(Token.token_hash == digest(token)).scalar_subquery()
-    used_at, last_used, salt = (await conn.execute(select(mine, last, of_mine))).one()
+    there = select(Token.account_id).where(Token.token_hash == digest(token)).scalar_subquery()
+    used_at, last_used, salt, account_id = (await conn.execute(select(mine, last, of_mine, there))).one()
+    if account_id is None:
+        # The sign-in was ended while this waited for the account.
+        raise refused(problems.SIGN_IN_INVALID)
     if used_at not in (None, last_used):
         await _end_sign_in(conn, row.sign_in_id)
         return None
@@ -130,19 +166,33 @@ async def revoke(conn: AsyncConnection, *, token: str) -> None:
 
 
 async def prune(conn: AsyncConnection, *, now: datetime) -> int:
-    """Forget the tokens that have expired; answers how many."""
+    """Forget the tokens and codes that have expired, and long unused marks; answers how many tokens."""
+    await conn.execute(delete(Code).where(Code.expires_at <= now))
+    await conn.execute(delete(Mark).where(Mark.used_at <= now - marks.KEEP))
     return (await conn.execute(delete(Token).where(Token.expires_at <= now))).rowcount
 
 
 async def create_account(
-    conn: AsyncConnection, *, username: str, password_hash: str, role: str, node: str, now: datetime
+    conn: AsyncConnection,
+    *,
+    username: str,
+    password_hash: str,
+    password_fits: int | None,
+    role: str,
+    node: str,
+    now: datetime,
+    caller: Caller | None = None,
 ) -> dict[str, Any]:
-    """A new account; Problems when the node is unknown or closed (422) or the username is taken (409)."""
-    place = await _open_node(conn, node, now)
+    """A new account, made by a caller or on the server.
+
+    Problems when the node is unknown or closed (422) or the username is taken (409).
+    """
+    place = await open_node(conn, node, now)
     row = {
         "id": new_id(),
         "username": username,
         "password_hash": password_hash,
+        "password_fits": password_fits,
         "role": role,
         "node_code": node,
         "city_id": place.city_id,
@@ -153,14 +203,23 @@ async def create_account(
         await conn.execute(insert(Account), [row])
     except IntegrityError as error:
         raise Problem(problems.USERNAME_TAKEN, pointer="/username") from error
+    tell(conn, "created", username=username, node=node, role=role, caller=caller)
     return row
 
 
 async def create_key(
-    conn: AsyncConnection, *, node: str, scopes: list[str], label: str, now: datetime
+    conn: AsyncConnection,
+    *,
+    node: str,
+    scopes: list[str],
+    label: str,
+    now: datetime,
+    expires_at: datetime | None = None,
 ) -> tuple[dict[str, Any], str]:
-    """A new API key: its row, and the key itself, which is shown this once."""
-    place = await _open_node(conn, node, now)
+    """A new API key: its row, and the key itself, which is shown this once; a Problem (422) when it has expired."""
+    if expires_at is not None and expires_at <= now:
+        raise Problem(problems.EXPIRY_PAST, pointer="/expires_at")
+    place = await open_node(conn, node, now)
     key = new_token(KEY)
     row = {
         "id": new_id(),
@@ -172,6 +231,8 @@ async def create_key(
         "scopes": sorted(set(scopes)),
         "created_at": now,
         "revoked_at": None,
+        "expires_at": expires_at,
+        "last_used_at": None,
     }
     await conn.execute(insert(ApiKey), [row])
     return row, key
@@ -185,23 +246,9 @@ async def may_grant(conn: AsyncConnection, *, caller: Caller, node: str, scopes:
         raise Problem(problems.SCOPES_TOO_WIDE, scopes=", ".join(sorted(lacking)))
 
 
-async def disable_account(conn: AsyncConnection, *, caller: Caller, account_id: UUID, now: datetime) -> dict[str, Any]:
-    """Disable an account: its sign-ins lapse. Again, it changes nothing."""
-    if account_id == caller.account_id:
-        raise Problem(problems.ACCOUNT_SELF)
-    row = await _one(conn, caller, Account, account_id)
-    # Nobody disables those who may do more than they.
-    await may_grant(conn, caller=caller, node=row["node_code"], scopes=ROLES[row["role"]])
-    if row["disabled_at"] is None:
-        await conn.execute(update(Account).where(Account.id == account_id).values(disabled_at=now))
-        announce(conn, Revoked(account_id))
-        row = {**row, "disabled_at": now}
-    return row
-
-
 async def revoke_key(conn: AsyncConnection, *, caller: Caller, key_id: UUID, now: datetime) -> None:
     """Revoke an API key. Again, it changes nothing."""
-    row = await _one(conn, caller, ApiKey, key_id)
+    row = await one(conn, caller, ApiKey, key_id)
     if row["revoked_at"] is None:
         await conn.execute(update(ApiKey).where(ApiKey.id == key_id).values(revoked_at=now))
         announce(conn, Revoked(key_id))
@@ -259,7 +306,8 @@ async def _end_sign_in(conn: AsyncConnection, sign_in_id: UUID) -> None:
     announce(conn, Revoked(sign_in_id))
 
 
-async def _open_node(conn: AsyncConnection, code: str, now: datetime) -> Any:
+async def open_node(conn: AsyncConnection, code: str, now: datetime) -> Any:
+    """The node's city; a Problem (422) when it is unknown or closed."""
     row = (await conn.execute(select(Node.city_id, Node.closed_on).where(Node.code == code))).one_or_none()
     if row is None:
         raise Problem(problems.NODE_UNKNOWN, pointer="/node", code=code)
@@ -274,7 +322,8 @@ async def _visible_node(conn: AsyncConnection, caller: Caller, code: str) -> Non
         raise Problem(problems.NODE_UNKNOWN, pointer="/node", code=code)
 
 
-async def _one(conn: AsyncConnection, caller: Caller, table: Any, item_id: UUID) -> dict[str, Any]:
+async def one(conn: AsyncConnection, caller: Caller, table: Any, item_id: UUID) -> dict[str, Any]:
+    """An account or a key of the caller's subtree, locked; a Problem (404) when there is none."""
     query = select(*table.__table__.columns).where(visible(caller, table), table.id == item_id)
     # key_share: a sign-in at the same moment refers to the account and must not wait for it.
     row = (await conn.execute(query.with_for_update(key_share=True))).one_or_none()

@@ -5,7 +5,7 @@ import hmac
 import secrets
 from hashlib import sha256
 
-ACCESS, REFRESH, KEY = "bt_", "br_", "bk_"
+ACCESS, REFRESH, KEY, MARK = "bt_", "br_", "bk_", "bd_"
 
 
 def new_token(prefix: str) -> str:

@@ -44,6 +44,7 @@ class Caller:
     label: str
     role: str | None = None
     account_id: UUID | None = None
+    sign_in_id: UUID | None = None
     key_id: UUID | None = None
     lapse: Lapse | None = None
     # Not who asks with HEAD: an answer without a body opens nothing and tells nobody.

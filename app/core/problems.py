@@ -133,6 +133,24 @@ SIGN_IN_INVALID = Kind(
     "令牌或密钥无效、已过期或已撤销，请重新登录。",
 )
 CREDENTIALS_WRONG = Kind("credentials_wrong", 401, "The username or the password is wrong.", "用户名或密码错误。")
+CODE_WRONG = Kind(
+    "code_wrong",
+    401,
+    "This code is wrong, used or expired. Ask the office that gave it for a new one.",
+    "一次性代码错误、已使用或已过期，请向发放单位索取新的代码。",
+)
+PASSWORD_LENGTH = Kind(
+    "password_length",
+    422,
+    "A password for the role {role} has {least} to {most} characters.",
+    "角色 {role} 的密码应为 {least} 至 {most} 个字符。",
+)
+PASSWORD_COMMON = Kind(
+    "password_common",
+    422,
+    "This password is among the first that are guessed. Choose another, such as three words of your own.",
+    "该密码太常见，容易被猜中，请另选一个，例如自己想的三个词。",
+)
 SCOPE_MISSING = Kind(
     "scope_missing",
     403,
@@ -144,7 +162,26 @@ SCOPES_TOO_WIDE = Kind(
     "scopes_too_wide", 403, "You cannot give what you do not have: {scopes}.", "不能授予自己没有的权限：{scopes}。"
 )
 USERNAME_TAKEN = Kind("username_taken", 409, "This username is taken.", "该用户名已被使用。")
-ACCOUNT_SELF = Kind("account_self", 409, "You cannot disable your own account.", "不能停用自己的账号。")
+ACCOUNT_SELF = Kind(
+    "account_self",
+    409,
+    "This is your own account. Change its password yourself, and ask another administrator for the rest.",
+    "这是您自己的账号：密码请自行修改，其他更改请由另一位管理员办理。",
+)
+ACCOUNT_DISABLED = Kind(
+    "account_disabled", 409, "This account is disabled. Enable it first.", "该账号已停用，请先启用。"
+)
+ACCOUNT_UNKNOWN = Kind("account_unknown", 404, "There is no account {username}.", "没有账号 {username}。")
+ACCOUNT_NEEDED = Kind(
+    "account_needed", 403, "A key has no password: sign in with an account.", "密钥没有密码，请用账号登录。"
+)
+PASSWORD_WRONG = Kind(
+    "password_wrong",
+    403,
+    "The old password is wrong. Without one, ask the office that made the account for a code.",
+    "原密码错误。没有密码时，请向建立账号的单位索取一次性代码。",
+)
+EXPIRY_PAST = Kind("expiry_past", 422, "A key expires in the future: choose a later time.", "密钥的到期时间须在将来。")
 
 # Nodes
 NODE_UNKNOWN = Kind("node_unknown", 422, "There is no node {code} in your subtree.", "您的辖区内没有节点 {code}。")

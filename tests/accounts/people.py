@@ -1,5 +1,7 @@
 """Accounts and keys as an admin makes them, with a password of an exercise."""
 
+import asyncio
+import threading
 from datetime import date
 
 import httpx
@@ -52,9 +54,13 @@ async def create_key(
     return await client.post("/v1/keys", json={"node": node, "scopes": scopes, "label": "gateway"}, headers=headers)
 
 
-async def sign_in(client: httpx.AsyncClient, password: str = PASSWORD, username: str = USERNAME) -> httpx.Response:
-    """One try to sign in."""
+async def sign_in(
+    client: httpx.AsyncClient, password: str = PASSWORD, username: str = USERNAME, device: str | None = None
+) -> httpx.Response:
+    """One try to sign in, from a device that may be known."""
     form = {"grant_type": "password", "username": username, "password": password}
+    if device is not None:
+        form["device"] = device
     return await client.post("/v1/auth/token", data=form)
 
 
@@ -84,3 +90,28 @@ async def close_node(database: Database, code: str, on: date) -> None:
     """Close a node on a day."""
     async with database.writing() as conn:
         await conn.execute(update(Node).where(Node.code == code).values(closed_on=on))
+
+
+class Held(Argon2Hasher):
+    """Hashes only once the test lets it: what would hold the event loop for ever if it ran there."""
+
+    def __init__(self) -> None:
+        super().__init__(time_cost=1, memory_cost=8, parallelism=1)
+        self.loop = asyncio.get_running_loop()
+        self.began = asyncio.Event()
+        self.go = threading.Event()
+        self.calls: list[str] = []
+        self.tried: list[str] = []
+
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        self.calls.append("hash")
+        self.loop.call_soon_threadsafe(self.began.set)
+        assert self.go.wait(20), "the event loop stood still"
+        return super().hash(password, salt=salt)
+
+    def verify(self, password: str | bytes, hash: str | bytes) -> bool:
+        self.calls.append("verify")
+        self.tried.append(str(password))
+        self.loop.call_soon_threadsafe(self.began.set)
+        assert self.go.wait(20), "the event loop stood still"
+        return super().verify(password, hash)

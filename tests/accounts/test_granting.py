@@ -29,6 +29,9 @@ async def test_a_new_account_is_shown_without_its_password(client: httpx.AsyncCl
         "role": "reporter",
         "created_at": "2018-08-20T04:15:00Z",
         "disabled_at": None,
+        "has_password": True,
+        "code": None,
+        "code_expires_at": None,
     }
 
 

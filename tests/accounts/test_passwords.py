@@ -1,36 +1,16 @@
 import asyncio
-import threading
 from collections.abc import AsyncIterator
 
 import pytest
-from pwdlib.hashers.argon2 import Argon2Hasher
+from pwdlib import PasswordHash
 
-from app.accounts.passwords import MAX_LENGTH, QUEUE, Passwords
+from app.accounts.hashing import KNOWN, WORKERS
+from app.accounts.password_rules import MAX_LENGTH
+from app.accounts.passwords import NO_PASSWORD, Passwords
 from app.core.errors import Problem
-from tests.accounts.people import PASSWORD, cheap
+from tests.accounts.people import PASSWORD, Held, cheap
 
 pytestmark = pytest.mark.anyio
-
-
-class Held(Argon2Hasher):
-    """Hashes only once the test lets it: what would hold the event loop for ever if it ran there."""
-
-    def __init__(self) -> None:
-        super().__init__(time_cost=1, memory_cost=8, parallelism=1)
-        self.loop = asyncio.get_running_loop()
-        self.began = asyncio.Event()
-        self.go = threading.Event()
-        self.calls: list[str] = []
-
-    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
-        self.calls.append("hash")
-        self.loop.call_soon_threadsafe(self.began.set)
-        assert self.go.wait(20), "the event loop stood still"
-        return super().hash(password, salt=salt)
-
-    def verify(self, password: str | bytes, hash: str | bytes) -> bool:
-        self.calls.append("verify")
-        return super().verify(password, hash)
 
 
 @pytest.fixture
@@ -59,17 +39,6 @@ async def test_the_hashes_of_the_application_are_not_the_cheap_ones_of_the_tests
     settings = dict(part.split("=") for part in stored.split("$")[3].split(","))
     assert int(settings["m"]) >= 19 * 1024
     assert int(settings["t"]) >= 2
-
-
-@pytest.mark.parametrize("length", [0, 9, 257])
-async def test_too_short_and_too_long_passwords_are_refused(passwords: Passwords, length: int) -> None:
-    with pytest.raises(ValueError, match="10 to 256"):
-        await passwords.hash("x" * length)
-
-
-@pytest.mark.parametrize("password", ["x" * 10, "水" * 256])
-async def test_passwords_need_a_length_and_nothing_else(passwords: Passwords, password: str) -> None:
-    assert await passwords.verify(password, await passwords.hash(password))
 
 
 async def test_an_overlong_password_is_wrong_without_hashing() -> None:
@@ -112,7 +81,7 @@ async def test_the_event_loop_goes_on_while_a_password_is_hashed() -> None:
 async def test_when_too_many_wait_the_next_is_told_when_to_come_back() -> None:
     hasher = Held()
     passwords = Passwords(hasher)
-    waiting = [asyncio.create_task(passwords.hash(PASSWORD)) for _ in range(QUEUE)]
+    waiting = [asyncio.create_task(passwords.hash(PASSWORD)) for _ in range(KNOWN)]
     await asyncio.sleep(0)
 
     with pytest.raises(Problem) as refused:
@@ -124,4 +93,46 @@ async def test_when_too_many_wait_the_next_is_told_when_to_come_back() -> None:
     assert refused.value.headers is not None
     assert int(refused.value.headers["Retry-After"]) > 0
     assert not await passwords.verify(PASSWORD, None)
+    passwords.close()
+
+
+async def test_who_hangs_up_leaves_the_queue_and_what_is_being_hashed_keeps_its_thread() -> None:
+    hasher = Held()
+    passwords = Passwords(hasher)
+    waiting = [asyncio.create_task(passwords.hash(PASSWORD)) for _ in range(KNOWN)]
+    await hasher.began.wait()
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+    again = [asyncio.create_task(passwords.hash(PASSWORD)) for _ in range(KNOWN)]
+    await asyncio.sleep(0)
+    hasher.go.set()
+
+    assert len(await asyncio.gather(*again)) == KNOWN
+    assert len(hasher.calls) == KNOWN + WORKERS
+    passwords.close()
+
+
+async def test_the_same_text_is_the_same_password_however_it_is_typed(passwords: Passwords) -> None:
+    stored = await passwords.hash("caf\u00e9 \uff11\uff12\uff13")
+
+    assert await passwords.verify("cafe\u0301 123", stored)
+
+
+async def test_a_password_that_was_kept_as_it_was_typed_is_still_right(passwords: Passwords) -> None:
+    typed = "cafe\u0301 \uff11\uff12\uff13"
+    stored = PasswordHash((cheap(),)).hash(typed)
+
+    assert await passwords.verify(typed, stored)
+
+
+async def test_an_account_without_a_password_costs_the_same_and_takes_none() -> None:
+    hasher = Held()
+    hasher.go.set()
+    passwords = Passwords(hasher)
+
+    assert not await passwords.verify(NO_PASSWORD, NO_PASSWORD)
+
+    assert len(hasher.calls) == 1
     passwords.close()

@@ -72,6 +72,7 @@ async def test_a_failure_that_quotes_what_was_typed_shows_it_to_nobody(
 
     await create(client, node=TOWN)
     monkeypatch.setattr(service, "stored_password", broken)
+    capfd.readouterr()
 
     with everything_logged():
         answer = await sign_in(client, WRONG)

@@ -2,13 +2,14 @@
 
 import asyncio
 from datetime import date, timedelta
+from uuid import UUID
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import select, text
 
-from app.accounts import service
+from app.accounts import changes, service
 from app.accounts.models import Account, ApiKey, Token
 from app.accounts.roles import ROLES
 from app.accounts.tokens import digest
@@ -298,6 +299,37 @@ async def test_a_revocation_also_ends_the_tokens_that_a_refresh_makes_at_that_mo
     for token in (access, made.access):
         assert await me(client, token) == 401
     assert (await refresh(client, made.refresh)).status_code == 401
+
+
+async def test_a_refresh_that_waits_for_a_revocation_brings_nothing_back(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    await create(client, node=TOWN)
+    access, renewing = await pair(client)
+
+    async with database.writing() as conn:
+        await service.revoke(conn, token=access)
+        refreshing = asyncio.create_task(refresh(client, renewing))
+        await asyncio.sleep(0)
+        if not database.is_sqlite:
+            await until_somebody_waits(database)
+
+    assert (await refreshing).status_code == 401
+
+
+async def test_a_sign_in_that_waits_for_a_reset_does_not_pass_with_the_old_password(
+    client: httpx.AsyncClient, database: Database, clock: ManualClock
+) -> None:
+    account_id = UUID((await create(client, node=TOWN)).json()["id"])
+
+    async with database.writing() as conn:
+        await changes.give_code(conn, caller=None, account_id=account_id, digest="0" * 64, reset=True, now=clock.now())
+        signing_in = asyncio.create_task(sign_in(client))
+        await asyncio.sleep(0)
+        if not database.is_sqlite:
+            await until_somebody_waits(database)
+
+    assert (await signing_in).status_code == 401
 
 
 async def until_somebody_waits(database: Database) -> None:

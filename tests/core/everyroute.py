@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 AN_ID = "01655482-2580-7000-8000-52b8a1d0c3e4"
-OPEN_TO_ALL = frozenset({"/v1/auth/token", "/v1/auth/refresh", "/v1/auth/revoke"})
+OPEN_TO_ALL = frozenset({"/v1/auth/token", "/v1/auth/refresh", "/v1/auth/revoke", "/v1/auth/enrol"})
 
 
 @dataclass(frozen=True)

@@ -183,3 +183,35 @@ async def test_what_was_stored_before_alerts_had_a_policy_lives_on(url: str) -> 
 
 def run_text(statement: str, connection: Connection) -> None:
     connection.execute(text(statement.replace(":", "\\:")))
+
+
+BEFORE_CODES = (
+    "INSERT INTO cities (city_id, created_at) VALUES ('c', '2018-08-20 04:00:00')",
+    "INSERT INTO nodes (code, city_id, tier, name, opened_on, version) VALUES ('c', 'c', 'city', 'C', '2000-01-01', 1)",
+    "INSERT INTO accounts (id, username, password_hash, role, node_code, city_id, created_at) VALUES"
+    " ('00000000000070008000000000000001', 'desk', 'argon2', 'desk', 'c', 'c', '2018-08-20 04:00:00')",
+    "INSERT INTO tokens (token_hash, kind, account_id, sign_in_id, expires_at) VALUES ('t', 'access',"
+    " '00000000000070008000000000000001', '00000000000070008000000000000002', '2100-01-01 00:00:00')",
+    "INSERT INTO api_keys (id, key_hash, prefix, label, node_code, city_id, scopes, created_at) VALUES"
+    " ('00000000000070008000000000000003', 'k', 'bk_1', 'gateway', 'c', 'c', '[\"alerts:read\"]',"
+    " '2018-08-20 04:00:00')",
+)
+
+
+def test_accounts_tokens_and_keys_from_before_codes_go_on(url: str) -> None:
+    migrate.upgrade(url, "0005")
+
+    def fill(connection: Connection) -> None:
+        for statement in BEFORE_CODES:
+            run_text(statement, connection)
+
+    look(url, fill)
+    migrate.upgrade(url)
+
+    def kept(connection: Connection) -> list[tuple[object, ...]]:
+        accounts = connection.execute(text("SELECT username, password_hash, password_fits FROM accounts")).all()
+        keys = connection.execute(text("SELECT label, expires_at, last_used_at FROM api_keys")).all()
+        tokens = connection.execute(text("SELECT token_hash, kind, used_at FROM tokens")).all()
+        return [tuple(row) for row in (*accounts, *keys, *tokens)]
+
+    assert look(url, kept) == [("desk", "argon2", None), ("gateway", None, None), ("t", "access", None)]
