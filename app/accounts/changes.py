@@ -115,11 +115,10 @@ async def set_password(
     spare: UUID | None,
     caller: Caller | None = None,
 ) -> None:
-    """A new password, chosen by its owner: all sign-ins but `spare` end, and a code that waits is void."""
+    """A new password, chosen by its owner: all sign-ins but `spare` end."""
     query = select(*Account.__table__.columns).where(Account.id == account_id)
     row = dict((await conn.execute(query)).one()._mapping)
     await end_sign_ins(conn, account_id, spare=spare)
-    await codes.forget(conn, account_id)
     done = {"password_hash": password_hash, "password_fits": password_fits}
     await conn.execute(update(Account).where(Account.id == account_id).values(done))
     told(conn, row, "given a password by its owner", caller=caller)

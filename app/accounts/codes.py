@@ -4,9 +4,10 @@ import secrets
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.callers import is_closed
@@ -17,6 +18,8 @@ from app.nodes.models import Node
 ALPHABET = "23456789ACDEFGHJKMNPQRTWXY"
 LENGTH = 8
 GOOD_FOR = timedelta(hours=24)
+# As long as a refresh token is answered the same.
+SAME_AGAIN = timedelta(minutes=5)
 _MISREAD = str.maketrans("ZSB", "258")
 
 
@@ -52,26 +55,42 @@ async def keep(conn: AsyncConnection, *, account_id: UUID, digest: str, now: dat
     return until
 
 
-async def pending(conn: AsyncConnection, *, digest: str, now: datetime) -> Pending | None:
-    """The account of a code; None when it is unknown, used or expired, or the account or its node is closed."""
+async def pending(conn: AsyncConnection, *, digest: str, again: str | None, now: datetime) -> Pending | None:
+    """The account of a code; None when it is unknown, used or expired, or the account is disabled or its node closed.
+
+    `again` is the digest that the code has once the same try has used it.
+    """
     row = (
         await conn.execute(
             select(Account.id, Account.username, Account.role, Node.closed_on)
             .join(Code, Code.account_id == Account.id)
             .join(Node, Node.code == Account.node_code)
-            .where(Code.code_hash == digest, Code.expires_at > now, Account.disabled_at.is_(None))
+            .where(Code.code_hash.in_((digest, again)), Code.expires_at > now, Account.disabled_at.is_(None))
         )
     ).one_or_none()
     return None if row is None or is_closed(row.closed_on, now) else Pending(row.id, row.username, row.role)
 
 
-async def use(conn: AsyncConnection, *, digest: str, account_id: UUID, now: datetime) -> bool:
-    """Use a code up; False when another was faster, or it is good no longer."""
+async def use(conn: AsyncConnection, *, digest: str, again: str | None, account_id: UUID, now: datetime) -> bool:
+    """Use a code up; False when another was faster, or it is good no longer.
+
+    With `again`, the same try may come once more for `SAME_AGAIN`, since its answer may have got lost.
+    """
     # Disabling and resetting lock the account too: what they end does not come back by a code used meanwhile.
     await conn.execute(select(Account.id).where(Account.id == account_id).with_for_update(key_share=True))
-    if await pending(conn, digest=digest, now=now) is None:
+    if await pending(conn, digest=digest, again=again, now=now) is None:
         return False
-    return (await conn.execute(delete(Code).where(Code.code_hash == digest))).rowcount == 1
+    first = Code.code_hash == digest
+    if again is None:
+        await conn.execute(delete(Code).where(first))
+    else:
+        await conn.execute(update(Code).where(first).values(code_hash=again, expires_at=now + SAME_AGAIN))
+    return True
+
+
+def digest_again(digest: str, try_id: UUID) -> str:
+    """What is stored of a code once the try with this id has used it: to any other try it is unknown."""
+    return sha256(f"{digest} {try_id}".encode()).hexdigest()
 
 
 async def forget(conn: AsyncConnection, account_id: UUID) -> None:

@@ -72,15 +72,18 @@ async def enrol(request: Request, body: Enrol) -> SignedInPair:
         if code is None:
             raise refused(problems.CODE_WRONG)
         code_digest = await passwords.code_digest(code, stranger=address)
+        again = codes.digest_again(code_digest, body.id) if body.id else None
         async with database_of(request).reading() as conn:
-            found = await codes.pending(conn, digest=code_digest, now=state.clock.now())
+            found = await codes.pending(conn, digest=code_digest, again=again, now=state.clock.now())
         if found is None:
             raise refused(problems.CODE_WRONG)
         if body.password is not None:
             password_rules.check(body.password, username=found.username, role=found.role)
             hashed = await passwords.hash(body.password)
         async with database_of(request).writing() as conn:
-            if not await codes.use(conn, digest=code_digest, account_id=found.account_id, now=state.clock.now()):
+            if not await codes.use(
+                conn, digest=code_digest, again=again, account_id=found.account_id, now=state.clock.now()
+            ):
                 raise refused(problems.CODE_WRONG)
             if hashed is not None and body.password is not None:
                 await changes.set_password(
@@ -161,6 +164,7 @@ async def change_password(request: Request, caller: SignedIn, body: PasswordChan
                 spare=caller.sign_in_id,
                 caller=caller,
             )
+            await codes.forget(conn, caller.account_id)
 
 
 def _address(request: Request) -> str:

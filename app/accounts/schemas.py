@@ -50,6 +50,9 @@ class Enrol(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"code": "7K3M-XQ4T"}})
 
     code: str = Field(max_length=40, description="in any case, with or without spaces and dashes")
+    id: UUID | None = Field(
+        None, description="made by the device: with the same one the code is good again for five minutes"
+    )
     password: str | None = Field(None, max_length=MAX_LENGTH, description="a new password, for who wants one")
     device: str | None = Field(None, max_length=100)
 

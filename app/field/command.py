@@ -59,22 +59,32 @@ def init(
     server: Annotated[str, typer.Option(help="As in https://beacon.example.")],
     username: Annotated[str | None, typer.Option(help="Without it, an API key is read from stdin.")] = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
+    code: Annotated[bool, typer.Option("--code", help="Sign in with a one-time code, asked for.")] = False,
     store: Store = HERE,
 ) -> None:
     """Make the device's file and sign in. Again: another server, another sign-in; what waits is kept."""
     session = SignIn(open_store(store), clock=CLOCK)
-    secret = _line_in() if username is None or password_stdin else typer.prompt("Password 密码", hide_input=True)
+    if code and (username is not None or password_stdin):
+        raise typer.BadParameter("a code needs neither username nor password", param_hint="--code")
+    if code:
+        secret = typer.prompt("Code 一次性代码")
+    elif username is None or password_stdin:
+        secret = _line_in()
+    else:
+        secret = typer.prompt("Password 密码", hide_input=True)
 
     async def sign_in() -> str | None:
         async with _client(server) as client:
             try:
+                if code:
+                    return await session.enrol(client, code=secret)
                 if username is not None:
                     return await session.sign_in(client, username=username, password=secret)
                 return await session.sign_in_with(client, secret)
             except httpx.UnsupportedProtocol:
                 raise
             except httpx.RequestError:
-                if username is not None:
+                if code or username is not None:
                     raise
                 session.keep_unseen(client, secret)
                 return None

@@ -1,6 +1,7 @@
 import sqlite3
 from datetime import timedelta
 from typing import Protocol
+from uuid import uuid4
 
 import httpx
 
@@ -11,6 +12,8 @@ from app.field.store import belong, writing
 _BUSY = timedelta(seconds=60)
 # When so new a token is refused, another one would fare no better.
 _NEW = timedelta(seconds=30)
+# Of a one-time code, while a person waits.
+_TRIES = 3
 
 
 class Session(Protocol):
@@ -59,6 +62,22 @@ class SignIn:
         if response.status_code != 200 or "access_token" not in body:
             return str(body.get("detail") or f"{response.status_code}")
         return await self.sign_in_with(client, body["access_token"], body.get("refresh_token"))
+
+    async def enrol(self, client: httpx.AsyncClient, *, code: str) -> str | None:
+        """The same with a one-time code of the office above. Raises httpx.RequestError when no answer came."""
+        # The same try again is answered again: an answer that gets lost does not use up the code.
+        body = {"code": code, "id": str(uuid4())}
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                response = await client.post("/v1/auth/enrol", json=body)
+                break
+            except httpx.RequestError:
+                if not tries_left:
+                    raise
+        answer = answers.parsed(response.content) or {}
+        if response.status_code != 200 or "access_token" not in answer:
+            return str(answer.get("detail") or f"{response.status_code}")
+        return await self.sign_in_with(client, answer["access_token"], answer.get("refresh_token"))
 
     async def sign_in_with(self, client: httpx.AsyncClient, access: str, refresh: str | None = None) -> str | None:
         """The same with tokens, or an API key. Until the server knows it, the sign-in before is kept."""

@@ -15,6 +15,7 @@ from app.accounts import codes
 from app.accounts.models import Code, Mark
 from app.core.clock import ManualClock
 from app.core.database import Database
+from app.core.ids import new_id
 from tests.accounts.people import ADMIN, PASSWORD, USERNAME, bearer, close_node, create, me, pair, refresh, sign_in
 from tests.builders import FAR_VILLAGE, OTHER_CITY_VILLAGE, TOWN, VILLAGE
 from tests.tables import rows
@@ -62,6 +63,21 @@ async def test_a_code_is_good_once_however_many_try_at_the_same_moment(client: h
 
     assert sorted(answer.status_code for answer in answers) == [200, 401, 401, 401, 401]
     assert (await enrol(client, code)).json()["code"] == "code_wrong"
+
+
+async def test_a_code_whose_answer_got_lost_is_good_again_for_the_same_try(
+    client: httpx.AsyncClient, clock: ManualClock
+) -> None:
+    code, mine, another = (await enrolled(client))["code"], str(new_id()), str(new_id())
+
+    answers = [await enrol(client, code, id=mine, password=PASSWORD) for _ in range(2)]
+    others = [await enrol(client, code, id=another), await enrol(client, code)]
+    clock.advance(timedelta(minutes=5))
+    late = await enrol(client, code, id=mine)
+
+    assert [answer.status_code for answer in (*answers, *others, late)] == [200, 200, 401, 401, 401]
+    assert await me(client, answers[0].json()["access_token"]) == 401
+    assert await me(client, answers[1].json()["access_token"]) == 200
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,35 @@ async def phone(app: FastAPI, client: httpx.AsyncClient, clock: ManualClock, tmp
     return found
 
 
+async def test_a_phone_signs_in_with_a_code_though_an_answer_gets_lost(
+    app: FastAPI, client: httpx.AsyncClient, clock: ManualClock, tmp_path: Path
+) -> None:
+    app.state.passwords.close()
+    app.state.passwords = Passwords(cheap())
+    body = {"username": USERNAME, "node": VILLAGE, "role": "reporter"}
+    code = (await client.post("/v1/accounts", json=body, headers=ADMIN)).json()["code"]
+    found = another(app, clock, tmp_path)
+    session = found.courier.session
+    assert isinstance(session, SignIn)
+    transport = httpx.ASGITransport(app)
+    lost: list[int] = []
+
+    async def lossy(request: httpx.Request) -> httpx.Response:
+        answer = await transport.handle_async_request(request)
+        if request.url.path == "/v1/auth/enrol" and not lost:
+            lost.append(answer.status_code)
+            raise httpx.ReadError("the link is gone")
+        return answer
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lossy), base_url="http://beacon.test") as link:
+        assert await session.enrol(link, code=code) is None
+        assert await session.enrol(link, code=code) == (
+            "This code is wrong, used or expired. Ask the office that gave it for a new one."
+        )
+    assert lost == [200]
+    assert (await client.get("/v1/me", headers=session.headers())).json()["label"] == USERNAME
+
+
 def another(app: FastAPI, clock: ManualClock, tmp_path: Path) -> Device:
     """The same phone's file, open once more."""
     server = httpx.ASGITransport(app, raise_app_exceptions=False)
