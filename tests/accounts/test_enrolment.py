@@ -192,3 +192,21 @@ def test_codes_have_no_look_alikes() -> None:
     made, plain = codes.new_code()
     assert codes.plain(made) == plain
     assert codes.plain("2s5b8zaa") == "255882AA"
+
+
+async def test_texts_that_are_no_text_are_refused_not_failed_on(client: httpx.AsyncClient) -> None:
+    made = await enrolled(client)
+    headers = {"Content-Type": "application/json"}
+    for body in (
+        b'{"code": "\\ud800"}',
+        b'{"code": "\\u0000"}',
+        b'{"code": "%s", "password": "\\ud800\\ud800\\ud800\\ud800\\ud800\\ud800\\ud800\\ud800"}'
+        % made["code"].encode(),
+        b'{"code": "%s", "device": "\\ud800"}' % made["code"].encode(),
+    ):
+        assert (await client.post("/v1/auth/enrol", content=body, headers=headers)).status_code in (400, 401, 422), body
+    for text in (b"\xed\xa0\x80" * 12, "\ufdfa".encode() * 256, b"\x00" * 12):
+        form = b"username=" + text[:60] + b"&password=" + text + b"&device=" + text[:60]
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = await client.post("/v1/auth/token", content=form, headers=headers)
+        assert answer.status_code in (400, 401, 422), text
