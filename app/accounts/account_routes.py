@@ -3,7 +3,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.accounts import changes, codes, password_rules, service
+from app.accounts import changes, codes, granting, password_rules
 from app.accounts.passwords import NO_PASSWORD, Passwords
 from app.accounts.roles import ROLES
 from app.accounts.schemas import (
@@ -34,7 +34,7 @@ async def create_account(request: Request, response: Response, caller: Admin, bo
     """A new account in the caller's subtree, with no scope that the caller lacks; without a password, with a code."""
     database, passwords, now = database_of(request), request.app.state.passwords, request.app.state.clock.now()
     async with database.reading() as conn:
-        await service.may_grant(conn, caller=caller, node=body.node, scopes=ROLES[body.role])
+        await granting.may_grant(conn, caller=caller, node=body.node, scopes=ROLES[body.role])
     (code, plain), fits = codes.new_code(), None
     if body.password is None:
         hashed, digest = NO_PASSWORD, await passwords.code_digest(plain)
@@ -42,7 +42,7 @@ async def create_account(request: Request, response: Response, caller: Admin, bo
         password_rules.check(body.password, username=body.username, role=body.role)
         hashed, fits = await passwords.hash(body.password), password_rules.fits(body.password)
     async with database.writing() as conn:
-        row = await service.create_account(
+        row = await granting.create_account(
             conn,
             username=body.username,
             password_hash=hashed,
@@ -62,7 +62,7 @@ async def create_account(request: Request, response: Response, caller: Admin, bo
 @router.get("/accounts")
 async def list_accounts(caller: Admin, conn: Reading, limit: Limit = 50, cursor: Cursor = None) -> Page[AccountView]:
     """The accounts of the caller's subtree, the newest first."""
-    rows, after = await service.list_accounts(conn, caller=caller, limit=limit, cursor=cursor)
+    rows, after = await granting.list_accounts(conn, caller=caller, limit=limit, cursor=cursor)
     return Page(items=[account_view(row) for row in rows], next=after)
 
 
@@ -105,9 +105,9 @@ async def reset_account(request: Request, caller: Admin, account_id: UUID) -> Ac
 @router.post("/keys", status_code=201)
 async def create_key(request: Request, response: Response, caller: Admin, conn: Writing, body: KeyNew) -> KeyShown:
     """A new API key in the caller's subtree, with no scope that the caller lacks. The key is shown this once."""
-    await service.may_grant(conn, caller=caller, node=body.node, scopes=frozenset(body.scopes))
+    await granting.may_grant(conn, caller=caller, node=body.node, scopes=frozenset(body.scopes))
     label, _ = clean(body.label, pointer="/label", multiline=False, required=True, most=80)
-    row, key = await service.create_key(
+    row, key = await granting.create_key(
         conn,
         node=body.node,
         scopes=list(body.scopes),
@@ -122,14 +122,14 @@ async def create_key(request: Request, response: Response, caller: Admin, conn: 
 @router.get("/keys")
 async def list_keys(caller: Admin, conn: Reading, limit: Limit = 50, cursor: Cursor = None) -> Page[KeyView]:
     """The API keys of the caller's subtree, the newest first."""
-    rows, after = await service.list_keys(conn, caller=caller, limit=limit, cursor=cursor)
+    rows, after = await granting.list_keys(conn, caller=caller, limit=limit, cursor=cursor)
     return Page(items=[key_view(row) for row in rows], next=after)
 
 
 @router.delete("/keys/{key_id}", status_code=204)
 async def revoke_key(request: Request, caller: Admin, conn: Writing, key_id: UUID) -> None:
     """Revoke an API key."""
-    await service.revoke_key(conn, caller=caller, key_id=key_id, now=request.app.state.clock.now())
+    await granting.revoke_key(conn, caller=caller, key_id=key_id, now=request.app.state.clock.now())
 
 
 async def _give_code(request: Request, caller: Caller, account_id: UUID, *, reset: bool) -> AccountCode:

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts import codes, marks, service
+from app.accounts import codes, granting, marks
 from app.accounts.callers import Revoked
 from app.accounts.logged import tell
 from app.accounts.models import Account, Token
@@ -33,8 +33,8 @@ async def changeable(conn: AsyncConnection, *, caller: Caller | None, account_id
         return dict((await conn.execute(query.with_for_update(key_share=True))).one()._mapping)
     if account_id == caller.account_id:
         raise Problem(problems.ACCOUNT_SELF)
-    row = await service.one(conn, caller, Account, account_id)
-    await service.may_grant(conn, caller=caller, node=row["node_code"], scopes=ROLES[row["role"]])
+    row = await granting.one(conn, caller, Account, account_id)
+    await granting.may_grant(conn, caller=caller, node=row["node_code"], scopes=ROLES[row["role"]])
     return row
 
 
@@ -73,9 +73,9 @@ async def alter(
     row = await changeable(conn, caller=caller, account_id=account_id)
     new_role, new_node = role or row["role"], node or row["node_code"]
     if caller is not None:
-        await service.may_grant(conn, caller=caller, node=new_node, scopes=ROLES[new_role])
+        await granting.may_grant(conn, caller=caller, node=new_node, scopes=ROLES[new_role])
     if new_node != row["node_code"]:
-        place = await service.open_node(conn, new_node, now)
+        place = await granting.open_node(conn, new_node, now)
         if place.city_id != row["city_id"]:
             raise Problem(problems.NODE_UNKNOWN, pointer="/node", code=new_node)
         row = await _change(conn, row, "moved", caller=caller, node_code=new_node)

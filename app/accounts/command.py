@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import select
 
-from app.accounts import changes, codes, logged, password_rules, service
+from app.accounts import changes, codes, granting, logged, password_rules
 from app.accounts.models import Account
 from app.accounts.passwords import NO_PASSWORD, Passwords
 from app.accounts.roles import ROLES
@@ -40,7 +40,7 @@ async def create_account(
             hashed, fits = await passwords.hash(password), password_rules.fits(password)
     _logging(database)
     async with database.writing() as conn:
-        row = await service.create_account(
+        row = await granting.create_account(
             conn, username=username, password_hash=hashed, password_fits=fits, role=role, node=node, now=now
         )
         if code is not None:
@@ -117,9 +117,9 @@ async def create_key(
         _LABEL.validate_python(label)
     except ValidationError:
         raise ValueError("A label has 1 to 80 characters.") from None
-    service.known_scopes(scopes)
+    granting.known_scopes(scopes)
     async with database.writing() as conn:
-        _, key = await service.create_key(conn, node=node, scopes=scopes, label=label, now=now, expires_at=expires_at)
+        _, key = await granting.create_key(conn, node=node, scopes=scopes, label=label, now=now, expires_at=expires_at)
     return key
 
 
