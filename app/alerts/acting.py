@@ -1,4 +1,4 @@
-"""What an office does with an alert: take it on, hand it back, send it up, end it."""
+"""What an office does with an alert: acknowledge, release, escalate, close."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.alerts import escalation
+from app.alerts import escalation, permissions
 from app.alerts.models import Alert, AlertStep
 from app.alerts.service import COLUMNS, Row, event, readable
 from app.alerts.views import AlertActed, Owner, alert_acted
@@ -17,16 +17,33 @@ from app.core import problems
 from app.core.caller import Caller
 from app.core.clock import ZONE
 from app.core.errors import Problem
+from app.core.tags import must_be_at
 from app.feed import service as feed
 from app.feed.service import Event
+from app.incidents.models import Incident
 from app.nodes import lookup
 from app.nodes.lookup import Place
+from app.nodes.offices import offices
 from app.reports import custody
 from app.reports.views import Notice
 
 CLOSED = Notice(code="alert_closed", text="It is closed: nothing was changed.", text_zh="警报已关闭，未作更改。")
-OWN = Notice(code="alert_yours", text="You have it already: nothing was changed.", text_zh="您已确认，未作更改。")
+OWN = Notice(
+    code="alert_yours", text="Your office has it already: nothing was changed.", text_zh="本单位已确认，未作更改。"
+)
 UNOWNED = Notice(code="alert_unowned", text="Nobody has it: nothing was changed.", text_zh="无单位持有，未作更改。")
+ELSEWHERE = Notice(
+    code="alert_step",
+    text="It is at another step by now: nothing was changed.",
+    text_zh="警报已处于其他步骤，未作更改。",
+)
+AGAIN = Notice(
+    code="alert_just_escalated",
+    text="It was sent up less than a minute ago: nothing was changed. With from_step it is sent further.",
+    text_zh="一分钟内已上报，未作更改。如需继续上报，请注明 from_step。",
+)
+# A nervous hand presses twice; who wants two steps says which step they start from.
+NERVOUS = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +63,30 @@ async def acknowledge(
     alert_id: UUID,
     until: datetime | None,
     longest: timedelta,
+    version: int | None = None,
     now: datetime,
 ) -> AlertActed:
-    """Take the alert on, until it is closed or until `until`; again by the same sign-in, another clock is set.
+    """Acknowledge the alert, until it is closed or until `until`. The owner's office sets another clock by this.
 
-    A Problem (409) tells who was first when another sign-in owns it; (422) when `until` has passed or is too far.
+    A Problem (403) for an office that it does not belong to; (409) tells who was first when another office owns it;
+    (412) when it is not at `version`; (422) when `until` has passed or is too far.
     """
     if until is not None and not now < until <= now + longest:
         raise Problem(problems.UNTIL_WRONG, pointer="/until", hours=f"{longest.total_seconds() / 3600:g}")
     row = await locked(conn, caller=caller, alert_id=alert_id)
+    place = await _allowed(conn, row, caller, "acknowledge")
     if row["state"] == "closed":
         return alert_acted(row, CLOSED)
     owner = row["owner"]
-    if owner and owner["by"] != _sign_in(caller):
-        raise owned(row)
     if owner and row["until"] == until:
         return alert_acted(row, OWN)
-    place = await _office(conn, caller)
+    must_be_at(row["version"], version)
     taken = owner or {
         "node": caller.node,
         "name": place.name,
         "label": caller.label,
         "at": now.isoformat(),
-        "by": _sign_in(caller),
+        "by": str(caller.account_id or caller.key_id),
     }
     done = Done(
         "alert.acknowledged",
@@ -87,16 +105,19 @@ async def acknowledge(
     return alert_acted(await carry_out(conn, row, [done], place=place, now=now, also=taken_on))
 
 
-async def release(conn: AsyncConnection, *, caller: Caller, alert_id: UUID, note: str, now: datetime) -> AlertActed:
-    """Hand the alert back: it is raised again and its steps begin anew. With nobody's alert nothing happens.
+async def release(
+    conn: AsyncConnection, *, caller: Caller, alert_id: UUID, note: str, version: int | None = None, now: datetime
+) -> AlertActed:
+    """Hand the alert back: it is raised again and its steps begin again. On one without owner it changes nothing.
 
-    Its owner may, and an office above the owner's; a Problem (409) tells others whose it is.
+    The owner's office may, and an office above it. A Problem (403) for an office that it does not belong to, (409)
+    tells others whose it is, (412) when it is not at `version`.
     """
     row = await locked(conn, caller=caller, alert_id=alert_id)
+    place = await _allowed(conn, row, caller, "release")
     if row["state"] != "acknowledged":
         return alert_acted(row, CLOSED if row["state"] == "closed" else UNOWNED)
-    place = await _office(conn, caller)
-    await _must_own_or_stand_above(conn, row, caller)
+    must_be_at(row["version"], version)
     done = Done(
         "alert.released",
         escalation.unowned(row, now),
@@ -106,20 +127,33 @@ async def release(conn: AsyncConnection, *, caller: Caller, alert_id: UUID, note
     return alert_acted(await carry_out(conn, row, [done], place=place, now=now))
 
 
-async def escalate(conn: AsyncConnection, *, caller: Caller, alert_id: UUID, note: str, now: datetime) -> AlertActed:
-    """Send the alert a step up at once; whoever had it has it no longer.
+async def escalate(
+    conn: AsyncConnection,
+    *,
+    caller: Caller,
+    alert_id: UUID,
+    note: str,
+    from_step: int | None = None,
+    version: int | None = None,
+    now: datetime,
+) -> AlertActed:
+    """Send the alert a step up at once; its owner has it no longer.
 
-    An acknowledged alert only by its owner or an office above: a Problem (409) tells others whose it is.
+    With `from_step` only from that step; without it, once a minute. Otherwise it changes nothing. An acknowledged
+    alert only by its owner's office or one above: problems as of `release`.
     """
     row = await locked(conn, caller=caller, alert_id=alert_id)
+    place = await _allowed(conn, row, caller, "escalate")
     if row["state"] == "closed":
         return alert_acted(row, CLOSED)
-    place = await _office(conn, caller)
-    changes: dict[str, Any] = {}
-    if row["state"] == "acknowledged":
-        await _must_own_or_stand_above(conn, row, caller)
-        changes = escalation.unowned(row, now)
-    # It goes on from where it stood, also when somebody had it: they want more than those who were told.
+    if from_step is None:
+        if await _was_just_escalated(conn, row, now):
+            return alert_acted(row, AGAIN)
+    elif from_step != row["escalation_step"]:
+        return alert_acted(row, ELSEWHERE)
+    must_be_at(row["version"], version)
+    changes: dict[str, Any] = escalation.unowned(row, now) if row["state"] == "acknowledged" else {}
+    # It goes on from where it stood, also when it had an owner: they want more than those who were told.
     step = {"escalation_step": row["escalation_step"]}
     changes |= escalation.climb({**row, **changes, **step}, now)
     done = Done(
@@ -131,12 +165,15 @@ async def escalate(conn: AsyncConnection, *, caller: Caller, alert_id: UUID, not
     return alert_acted(await carry_out(conn, row, [done], place=place, now=now))
 
 
-async def close(conn: AsyncConnection, *, caller: Caller, alert_id: UUID, reason: str, now: datetime) -> AlertActed:
-    """End the alert, with the reason. On a closed alert it changes nothing and shows so."""
+async def close(
+    conn: AsyncConnection, *, caller: Caller, alert_id: UUID, reason: str, version: int | None = None, now: datetime
+) -> AlertActed:
+    """End the alert, with the reason. On a closed alert it changes nothing and shows so. Problems as of `release`."""
     row = await locked(conn, caller=caller, alert_id=alert_id)
+    place = await _allowed(conn, row, caller, "close")
     if row["state"] == "closed":
         return alert_acted(row, CLOSED)
-    place = await _office(conn, caller)
+    must_be_at(row["version"], version)
     await custody.spare(conn, city_id=row["city_id"], alerts=[alert_id])
     done = Done(
         "alert.closed", closing(reason, now), f"{place.name} closes it: {reason}", f"{place.name}已关闭：{reason}"
@@ -223,23 +260,35 @@ def owned(row: Row) -> Problem:
     )
 
 
-async def _must_own_or_stand_above(conn: AsyncConnection, row: Row, caller: Caller) -> None:
-    owner = row["owner"]
-    if owner["by"] == _sign_in(caller):
-        return
-    place = (await lookup.places(conn, {owner["node"]}))[owner["node"]]
-    # The owner's colleagues may as well: desks change hands at the end of a shift.
-    if caller.node not in place.path:
+async def _allowed(conn: AsyncConnection, row: Row, caller: Caller, act: permissions.Act) -> Place:
+    """The caller's office, which may act on the alert; a Problem (403) or (409) otherwise."""
+    of_incident = select(Incident.nodes).where(Incident.city_id == row["city_id"], Incident.id == row["incident_id"])
+    nodes = (await conn.execute(of_incident)).scalar_one()
+    # Of a closed alert it is told that it is closed, also to those who are below its owner.
+    owner = row["owner"]["node"] if row["state"] == "acknowledged" else None
+    known = await offices(conn, {row["node_code"], *nodes, *([owner] if owner else [])})
+    line = known.line_of_all(row["node_code"], nodes)
+    office = known.today(caller.node)
+    answer = permissions.may(act, office=office, line=line, owner=known.today(owner) if owner else None)
+    if answer == "owned":
         raise owned(row)
+    places = await lookup.places(conn, {caller.node, *line})
+    if answer == "beyond":
+        names = ", ".join(places[code].name for code in reversed(line))
+        raise Problem(problems.ALERT_BEYOND, offices=names, extra={"offices": list(reversed(line))})
+    return places[caller.node]
 
 
-async def _office(conn: AsyncConnection, caller: Caller) -> Place:
-    return (await lookup.places(conn, {caller.node}))[caller.node]
-
-
-def _sign_in(caller: Caller) -> str:
-    # Two sign-ins of one node may be called alike.
-    return str(caller.account_id or caller.key_id)
+async def _was_just_escalated(conn: AsyncConnection, row: Row, now: datetime) -> bool:
+    """Whether the last that an office did to the alert was to send it up, less than a minute ago."""
+    last = (
+        select(AlertStep.type, AlertStep.at)
+        .where(AlertStep.city_id == row["city_id"], AlertStep.alert_id == row["id"], AlertStep.node_code.is_not(None))
+        .order_by(AlertStep.version.desc())
+        .limit(1)
+    )
+    found = (await conn.execute(last)).one_or_none()
+    return found is not None and found.type == "alert.escalated" and now - found.at < NERVOUS
 
 
 def _clock(moment: datetime) -> str:

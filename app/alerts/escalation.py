@@ -11,6 +11,11 @@ Row = Mapping[str, Any]
 
 BYPASSED = "escalation.bypass"
 
+# After the plan's last announcement it is announced once in so many repeats, for as long as nobody has it.
+RARELY = 6
+# An alert from before policies were kept.
+UNPLANNED = timedelta(hours=1)
+
 NAMES = {
     "town.desk": ("the town's desk", "乡镇值班室"),
     "town.supervisor": ("the town's supervisor", "乡镇带班领导"),
@@ -32,16 +37,21 @@ class Plan:
 
     @property
     def last(self) -> int:
-        """The number of the last announcement, repeats counted on."""
+        """The number of the last announcement at the plan's own pace, repeats counted on."""
         return len(self.after) + self.repeats
+
+    @property
+    def rarely(self) -> timedelta:
+        """How long after that each further one comes: the ladder never gives up."""
+        return RARELY * (self.repeat or self.due)
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The step an alert has reached (from 1), and when the next is due."""
+    """The step an alert has reached (from 1), and when the next is due: there always is a next."""
 
     step: int
-    next_at: datetime | None
+    next_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +85,7 @@ def reach(plan: Plan, step: int, *, since: datetime, now: datetime) -> Standing:
         return Standing(step, since + plan.after[step])
     if step < plan.last and plan.repeat is not None:
         return Standing(step, now + plan.repeat)
-    return Standing(step, None)
+    return Standing(step, now + plan.rarely)
 
 
 def targets(plan: Plan | None, step: int) -> tuple[str, ...]:
@@ -89,7 +99,7 @@ def begin(snapshot: Mapping[str, Any], level: str, now: datetime) -> dict[str, A
     """What is written to an alert that is raised, or raised again, now."""
     found = plan(snapshot, level)
     if found is None:
-        return {"escalation_step": 0, "escalation_next_at": None, "escalation_from": now}
+        return {"escalation_step": 0, "escalation_next_at": now + UNPLANNED, "escalation_from": now}
     standing = reach(found, 1, since=now, now=now)
     return {
         "due_at": now + found.due,
@@ -115,7 +125,7 @@ def climb(row: Row, now: datetime) -> dict[str, Any]:
     """What is written to a raised alert that goes one step up; on its last step it is announced once more."""
     found = plan(row["policy"], row["level"])
     if found is None:
-        return {"escalation_step": row["escalation_step"] + 1, "escalation_next_at": None}
+        return {"escalation_step": row["escalation_step"] + 1, "escalation_next_at": now + UNPLANNED}
     step = row["escalation_step"] + 1
     # No step is the later for its alert having been owned meanwhile.
     since = min(row["escalation_from"] or now, now - found.after[min(step, len(found.after)) - 1])

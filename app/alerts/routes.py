@@ -14,13 +14,14 @@ from app.alerts.views import (
     AlertList,
     AlertView,
     CloseAlert,
+    EscalateAlert,
     NoteAlert,
     Timeline,
 )
 from app.core.caller import Caller, may
 from app.core.database import Snapshot, Writing, database_of
 from app.core.paging import Cursor, Limit
-from app.core.tags import tagged
+from app.core.tags import IfMatch, tagged
 from app.core.texts import clean
 from app.drills.scope import DrillId
 from app.feed import cursors
@@ -151,6 +152,7 @@ async def acknowledge_alert(
     conn: Writing,
     alert_id: UUID,
     body: AcknowledgeAlert | None = None,
+    version: IfMatch = None,
 ) -> AlertActed:
     """Take the alert on, until it is closed or until a time: 409 tells who was first."""
     state = request.app.state
@@ -162,6 +164,7 @@ async def acknowledge_alert(
             alert_id=alert_id,
             until=body.until if body else None,
             longest=timedelta(hours=state.policy.escalation.longest_until_hours),
+            version=version,
             now=state.clock.now(),
         ),
     )
@@ -169,39 +172,75 @@ async def acknowledge_alert(
 
 @router.post("/{alert_id}/release")
 async def release_alert(
-    request: Request, response: Response, caller: Actor, conn: Writing, alert_id: UUID, body: NoteAlert | None = None
+    request: Request,
+    response: Response,
+    caller: Actor,
+    conn: Writing,
+    alert_id: UUID,
+    body: NoteAlert | None = None,
+    version: IfMatch = None,
 ) -> AlertActed:
-    """Hand the alert back: it is raised again. Its owner may, and an office above the owner's."""
+    """Hand the alert back: it is raised again. Its owner's office may, and an office above it."""
     return tagged(
         response,
         await acting.release(
-            conn, caller=caller, alert_id=alert_id, note=_note(body), now=request.app.state.clock.now()
+            conn,
+            caller=caller,
+            alert_id=alert_id,
+            note=_note(body),
+            version=version,
+            now=request.app.state.clock.now(),
         ),
     )
 
 
 @router.post("/{alert_id}/escalate")
 async def escalate_alert(
-    request: Request, response: Response, caller: Actor, conn: Writing, alert_id: UUID, body: NoteAlert | None = None
+    request: Request,
+    response: Response,
+    caller: Actor,
+    conn: Writing,
+    alert_id: UUID,
+    body: EscalateAlert | None = None,
+    version: IfMatch = None,
 ) -> AlertActed:
-    """Send the alert one step up, at once."""
+    """Send the alert one step up, at once: from `from_step`, or without it once a minute."""
     return tagged(
         response,
         await acting.escalate(
-            conn, caller=caller, alert_id=alert_id, note=_note(body), now=request.app.state.clock.now()
+            conn,
+            caller=caller,
+            alert_id=alert_id,
+            note=_note(body),
+            from_step=body.from_step if body else None,
+            version=version,
+            now=request.app.state.clock.now(),
         ),
     )
 
 
 @router.post("/{alert_id}/close")
 async def close_alert(
-    request: Request, response: Response, caller: Actor, conn: Writing, alert_id: UUID, body: CloseAlert
+    request: Request,
+    response: Response,
+    caller: Actor,
+    conn: Writing,
+    alert_id: UUID,
+    body: CloseAlert,
+    version: IfMatch = None,
 ) -> AlertActed:
     """End the alert, with the reason."""
     reason, _ = clean(body.reason, pointer="/reason", required=True)
     return tagged(
         response,
-        await acting.close(conn, caller=caller, alert_id=alert_id, reason=reason, now=request.app.state.clock.now()),
+        await acting.close(
+            conn,
+            caller=caller,
+            alert_id=alert_id,
+            reason=reason,
+            version=version,
+            now=request.app.state.clock.now(),
+        ),
     )
 
 

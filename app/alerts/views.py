@@ -156,6 +156,16 @@ class NoteAlert(BaseModel):
     note: str = Field("", max_length=200)
 
 
+class EscalateAlert(NoteAlert):
+    """From which step it is sent up, and a word to those who see it next."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"from_step": 1, "note": "【演练】冲锋舟不足，请市里支援"}}
+    )
+
+    from_step: int | None = Field(None, ge=0, description="the step that was seen; at another one nothing is changed")
+
+
 class CloseAlert(BaseModel):
     """Why the alert is over."""
 

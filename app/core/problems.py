@@ -90,6 +90,12 @@ PRECONDITION_FAILED = Kind(
     "It changed meanwhile: version {version} is current. Read it again.",
     "内容已变更，当前版本为 {version}，请重新读取。",
 )
+IF_MATCH_INVALID = Kind(
+    "if_match_invalid",
+    400,
+    'If-Match takes the version in quotes, as the ETag gave it: "3". Send it so, or leave it out.',
+    'If-Match 须为带引号的版本号（与 ETag 相同），例如 "3"；请更正或不带此头。',
+)
 CURSOR_EXPIRED = Kind(
     "cursor_expired",
     410,
@@ -309,6 +315,12 @@ ALREADY_DECIDED = Kind(
 
 # Alerts
 ALERT_OWNED = Kind("alert_owned", 409, "{owner} acknowledged this alert at {at}.", "{owner} 已于 {at} 确认此警报。")
+ALERT_BEYOND = Kind(
+    "alert_beyond",
+    403,
+    "You see this alert, but these act on it: {offices}. Call them.",
+    "您可查看此警报，但由以下单位办理：{offices}，请联系。",
+)
 UNTIL_WRONG = Kind(
     "until_wrong",
     422,

@@ -1,5 +1,4 @@
 import asyncio
-import re
 from datetime import timedelta
 from typing import Annotated, Literal
 from uuid import UUID
@@ -13,7 +12,7 @@ from app.core.caller import Caller, may, may_hand_in
 from app.core.database import Contention, DatabaseAway, Reading, Writing, database_of
 from app.core.errors import Problem, field_errors, language_of
 from app.core.paging import Cursor, Limit, Page
-from app.core.tags import etag, tagged
+from app.core.tags import etag, if_match, tagged
 from app.core.texts import clean
 from app.drills.scope import DrillId
 from app.intake import correcting, deciding
@@ -82,16 +81,20 @@ async def correct_report(
     caller: LateSender,
     report_id: UUID,
     body: ReportIn,
-    if_match: Annotated[str | None, Header(max_length=20, description='The version that it corrects: "1".')] = None,
+    base: Annotated[
+        str | None, Header(alias="If-Match", max_length=64, description='The version that it corrects: "1".')
+    ] = None,
 ) -> Response:
     """Correct a report: what it says from now on, all of it. Every version stays readable."""
-    if if_match is None:
+    if base is None:
         raise Problem(problems.IF_MATCH_REQUIRED)
-    found = re.fullmatch(r'"(\d{1,9})"', if_match)
+    version = if_match(base)
+    if version is None:
+        # A correction is of one version: "any" is none.
+        raise Problem(problems.IF_MATCH_INVALID)
     if body.id != report_id:
         raise Problem(problems.CORRECTION_MOVES, pointer="/id", field="id")
-    # Any other tag was never given, so it is of no version.
-    done = await _correct(request, caller, body, int(found[1]) if found else 0)
+    done = await _correct(request, caller, body, version)
     return _answer(done, 200)
 
 

@@ -101,12 +101,6 @@ def must_stand(row: Row) -> None:
         )
 
 
-def must_be_at(row: Row, version: int | None) -> None:
-    """A Problem (412) when the incident is not what the caller has seen."""
-    if version is not None and version != row["version"]:
-        raise Problem(problems.PRECONDITION_FAILED, version=row["version"])
-
-
 async def alerts_of(conn: AsyncConnection, *, city_id: str, ids: Collection[UUID]) -> dict[UUID, Row]:
     """By incident: its alert that is not closed."""
     rows = await conn.execute(

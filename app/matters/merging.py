@@ -12,6 +12,7 @@ from app.core import problems
 from app.core.caller import Caller
 from app.core.database import Database
 from app.core.errors import Problem
+from app.core.tags import must_be_at
 from app.hazards.cap import Level
 from app.hazards.policy import Policy
 from app.incidents.views import Outcome, incident_view, is_ended
@@ -55,7 +56,7 @@ async def merge(
         for row in (source, target):
             if is_ended(row):
                 raise ended(row)
-        held.must_be_at(source, version)
+        must_be_at(source["version"], version)
         await held.must_stand_above(conn, caller=caller, rows=[source, target])
         return await _merge(conn, caller, policy, found, source, target, reason, dry_run, now)
 

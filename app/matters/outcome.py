@@ -11,6 +11,7 @@ from app.core.caller import Caller
 from app.core.clock import ZONE, day_of
 from app.core.database import Database
 from app.core.errors import Problem
+from app.core.tags import must_be_at
 from app.incidents.views import Outcome, incident_view, is_ended
 from app.matters import held, written
 from app.matters.held import Held, Row
@@ -31,6 +32,7 @@ async def assign(
     node: str,
     due_at: datetime | None,
     note: str,
+    version: int | None = None,
     now: datetime,
 ) -> Acted:
     """Let an office of the caller's subtree lead, to settle it by `due_at`; the same again changes nothing.
@@ -42,6 +44,7 @@ async def assign(
         found, row = await _hold(conn, caller, incident_id)
         if (row["assigned_to"], row["assigned_due_at"]) == (node, due_at):
             return _answer(found, row, LEADS)
+        must_be_at(row["version"], version)
         if is_ended(row):
             raise ended(row)
         if due_at is not None and due_at <= now:
@@ -75,7 +78,14 @@ async def assign(
 
 
 async def end(
-    database: Database, *, caller: Caller, incident_id: UUID, outcome: Outcome, text: str, now: datetime
+    database: Database,
+    *,
+    caller: Caller,
+    incident_id: UUID,
+    outcome: Outcome,
+    text: str,
+    version: int | None = None,
+    now: datetime,
 ) -> Acted:
     """Close the matter with its outcome, which is told of each of its reports; the same again changes nothing.
 
@@ -88,6 +98,7 @@ async def end(
             if (row["outcome"], row["outcome_text"]) == (outcome, text):
                 return _answer(found, row, ENDED)
             raise ended(row)
+        must_be_at(row["version"], version)
         parts = [row["id"], *found.aliases[row["id"]]]
         alerts = await held.alerts_of(conn, city_id=caller.city_id, ids=parts)
         if alerts:
@@ -116,13 +127,16 @@ async def end(
     return await trying(database, act)
 
 
-async def reopen(database: Database, *, caller: Caller, incident_id: UUID, reason: str, now: datetime) -> Acted:
+async def reopen(
+    database: Database, *, caller: Caller, incident_id: UUID, reason: str, version: int | None = None, now: datetime
+) -> Acted:
     """Open a matter again that had an outcome; on one that is open it changes nothing."""
 
     async def act(conn: AsyncConnection) -> Acted:
         found, row = await _hold(conn, caller, incident_id)
         if row["state"] == "open":
             return _answer(found, row, IS_OPEN)
+        must_be_at(row["version"], version)
         reports = await held.reports_of(conn, city_id=caller.city_id, ids=[row["id"]])
         row = await written.change(conn, row, state="open", outcome=None, outcome_text=None, outcome_at=None)
         log = Log(found.place, now)

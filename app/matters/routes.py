@@ -5,7 +5,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.core.caller import Caller, may
 from app.core.database import database_of
-from app.core.tags import tagged
+from app.core.tags import IfMatch, tagged
 from app.core.texts import clean
 from app.matters import merging, outcome, splitting
 from app.matters.schemas import Assign, End, Merge, Reopen, Split
@@ -19,7 +19,7 @@ Desk = Annotated[Caller, Depends(may("alerts:act"))]
 
 @router.post("/{incident_id}/merge")
 async def merge_incident(
-    request: Request, response: Response, caller: Desk, incident_id: UUID, body: Merge
+    request: Request, response: Response, caller: Desk, incident_id: UUID, body: Merge, version: IfMatch = None
 ) -> Regrouped:
     """Merge the incident into another one, which has its reports from then on; with `dry_run` only show it."""
     reason, _ = clean(body.reason, pointer="/reason", required=True)
@@ -32,7 +32,7 @@ async def merge_incident(
             incident_id=incident_id,
             into=body.into,
             reason=reason,
-            version=body.version,
+            version=body.version if version is None else version,
             dry_run=body.dry_run,
             now=request.app.state.clock.now(),
         ),
@@ -41,7 +41,7 @@ async def merge_incident(
 
 @router.post("/{incident_id}/split")
 async def split_incident(
-    request: Request, response: Response, caller: Desk, incident_id: UUID, body: Split
+    request: Request, response: Response, caller: Desk, incident_id: UUID, body: Split, version: IfMatch = None
 ) -> Regrouped:
     """Split reports off into a new incident, or undo the merge of an alias; with `dry_run` only show it."""
     reason, _ = clean(body.reason, pointer="/reason", required=True)
@@ -55,7 +55,7 @@ async def split_incident(
             reports=body.reports,
             alias=body.alias,
             reason=reason,
-            version=body.version,
+            version=body.version if version is None else version,
             dry_run=body.dry_run,
             now=request.app.state.clock.now(),
         ),
@@ -63,7 +63,9 @@ async def split_incident(
 
 
 @router.post("/{incident_id}/assign")
-async def assign_incident(request: Request, response: Response, caller: Desk, incident_id: UUID, body: Assign) -> Acted:
+async def assign_incident(
+    request: Request, response: Response, caller: Desk, incident_id: UUID, body: Assign, version: IfMatch = None
+) -> Acted:
     """Let an office lead."""
     note, _ = clean(body.note, pointer="/note")
     return _tagged(
@@ -75,13 +77,16 @@ async def assign_incident(request: Request, response: Response, caller: Desk, in
             node=body.node,
             due_at=body.due_at,
             note=note,
+            version=version,
             now=request.app.state.clock.now(),
         ),
     )
 
 
 @router.post("/{incident_id}/outcome")
-async def end_incident(request: Request, response: Response, caller: Desk, incident_id: UUID, body: End) -> Acted:
+async def end_incident(
+    request: Request, response: Response, caller: Desk, incident_id: UUID, body: End, version: IfMatch = None
+) -> Acted:
     """End the matter: its outcome is told of each of its reports."""
     text, _ = clean(body.text, pointer="/text", required=True)
     return _tagged(
@@ -92,13 +97,16 @@ async def end_incident(request: Request, response: Response, caller: Desk, incid
             incident_id=incident_id,
             outcome=body.outcome,
             text=text,
+            version=version,
             now=request.app.state.clock.now(),
         ),
     )
 
 
 @router.post("/{incident_id}/reopen")
-async def reopen_incident(request: Request, response: Response, caller: Desk, incident_id: UUID, body: Reopen) -> Acted:
+async def reopen_incident(
+    request: Request, response: Response, caller: Desk, incident_id: UUID, body: Reopen, version: IfMatch = None
+) -> Acted:
     """Open a matter again that had an outcome."""
     reason, _ = clean(body.reason, pointer="/reason", required=True)
     return _tagged(
@@ -108,6 +116,7 @@ async def reopen_incident(request: Request, response: Response, caller: Desk, in
             caller=caller,
             incident_id=incident_id,
             reason=reason,
+            version=version,
             now=request.app.state.clock.now(),
         ),
     )

@@ -15,6 +15,7 @@ from app.core.caller import Caller
 from app.core.database import Database
 from app.core.errors import Problem
 from app.core.ids import new_id
+from app.core.tags import must_be_at
 from app.hazards.policy import Policy
 from app.incidents import matching
 from app.incidents.models import Incident
@@ -72,7 +73,7 @@ async def split(
         held.must_stand(target)
         if is_ended(target):
             raise ended(target)
-        held.must_be_at(target, version)
+        must_be_at(target["version"], version)
         await held.must_stand_above(conn, caller=caller, rows=[target])
         log, rules = Log(found.place, now), covering.Rules(policy, found.drill, now)
         if alias is not None:

@@ -1,9 +1,8 @@
 import asyncio
-import re
 from datetime import date, datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core import problems
@@ -12,7 +11,7 @@ from app.core.clock import day_of
 from app.core.database import Reading, Snapshot, Writing
 from app.core.errors import Problem
 from app.core.paging import Cursor, Limit, Page
-from app.core.tags import located, tagged
+from app.core.tags import IfMatch, located, tagged
 from app.core.texts import clean
 from app.nodes import csvfile, importing, listing, merging, service
 from app.nodes.csvfile import Parsed
@@ -57,7 +56,6 @@ async def _csv(request: Request) -> Parsed:
 
 Admin = Annotated[Caller, Depends(may("nodes:admin"))]
 Code = Annotated[str, Path(pattern=CODE_PATTERN)]
-IfMatch = Annotated[str | None, Header(max_length=20, description='The version it was read at: "3".')]
 On = Annotated[Day | None, Query(description="The tree as it was on this day; as it is without.")]
 
 
@@ -161,7 +159,7 @@ async def change_node(
     conn: Writing,
     code: Code,
     body: NodePatch,
-    if_match: IfMatch = None,
+    version: IfMatch = None,
 ) -> NodeView:
     """Rename, move or close a node, from today or from another day."""
     changes = body.model_dump(exclude_unset=True, exclude={"effective_on"})
@@ -177,7 +175,7 @@ async def change_node(
         changes=changes,
         on=body.effective_on or today,
         today=today,
-        version=_version(if_match),
+        version=version,
     )
     await service.tell(conn, request.app.state.tree_listeners, told, now=_now(request))
     return tagged(response, node_view(row))
@@ -185,7 +183,7 @@ async def change_node(
 
 @router.post("/{code}/merge")
 async def merge_node(
-    request: Request, caller: Admin, conn: Writing, code: Code, body: MergeIn, if_match: IfMatch = None
+    request: Request, caller: Admin, conn: Writing, code: Code, body: MergeIn, version: IfMatch = None
 ) -> TreeChanges:
     """Make a village or town part of another; its reports stay what they were, and are seen there too."""
     today = _today(request)
@@ -196,14 +194,14 @@ async def merge_node(
         into=body.into,
         on=body.effective_on or today,
         today=today,
-        version=_version(if_match),
+        version=version,
     )
     return await _carry_out(request, conn, made, dry_run=body.dry_run)
 
 
 @router.post("/{code}/split")
 async def split_node(
-    request: Request, caller: Admin, conn: Writing, code: Code, body: SplitIn, if_match: IfMatch = None
+    request: Request, caller: Admin, conn: Writing, code: Code, body: SplitIn, version: IfMatch = None
 ) -> TreeChanges:
     """Let parts of a village or town stand by themselves: what was merged into it, or new ones."""
     today = _today(request)
@@ -217,7 +215,7 @@ async def split_node(
         parts=parts,
         on=body.effective_on or today,
         today=today,
-        version=_version(if_match),
+        version=version,
     )
     return await _carry_out(request, conn, made, dry_run=body.dry_run)
 
@@ -235,11 +233,3 @@ def _name(text: str) -> str:
     if len(name) > NAME_LENGTH:
         raise Problem(problems.INVALID, pointer="/name", count=1)
     return name
-
-
-def _version(if_match: str | None) -> int | None:
-    if if_match is None or if_match == "*":
-        return None
-    found = re.fullmatch(r'"(\d{1,9})"', if_match)
-    # Any other tag was never given, so it matches nothing.
-    return int(found[1]) if found else -1

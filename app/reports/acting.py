@@ -13,6 +13,7 @@ from app.core import problems
 from app.core.caller import Caller
 from app.core.clock import day_of
 from app.core.errors import Problem
+from app.core.tags import must_be_at
 from app.feed import service as feed
 from app.feed.service import Event
 from app.hazards.cap import Level
@@ -56,14 +57,18 @@ class Held:
 
 
 async def acknowledge(
-    conn: AsyncConnection, *, caller: Caller, report_id: UUID, note: str, now: datetime
+    conn: AsyncConnection, *, caller: Caller, report_id: UUID, note: str, version: int | None = None, now: datetime
 ) -> ReportActed:
-    """Take the report on; again, it changes nothing. A Problem (409) for an office that does not hold it."""
+    """Acknowledge the report; again, it changes nothing.
+
+    A Problem (409) for an office that does not hold it, (412) when it is not at `version`.
+    """
     held = await _locked(conn, caller, report_id)
     mine = held.by(caller.node)
     state = moves.after(mine["state"], "acknowledge")
     if state is None:
         return await _acted(conn, caller, report_id, TAKEN if mine["state"] == "acknowledged" else PASSED)
+    must_be_at(held.report["version"], version)
     await _write(
         conn,
         mine,
@@ -77,12 +82,19 @@ async def acknowledge(
 
 
 async def give_back(
-    conn: AsyncConnection, *, policy: Policy, caller: Caller, report_id: UUID, question: str, now: datetime
+    conn: AsyncConnection,
+    *,
+    policy: Policy,
+    caller: Caller,
+    report_id: UUID,
+    question: str,
+    version: int | None = None,
+    now: datetime,
 ) -> ReportActed:
     """Return the report with a question to the office that gave it, or filed it; one's own custody waits.
 
-    Unopened, it is opened by this. A Problem (409) for an office that does not hold it, (422) when there is no other
-    office to ask.
+    Unopened, it is opened by this. A Problem (409) for an office that does not hold it, (412) when it is not at
+    `version`, (422) when there is no other office to ask.
     """
     held = await _locked(conn, caller, report_id)
     mine = held.by(caller.node)
@@ -90,6 +102,7 @@ async def give_back(
     asked = held.custody.get(place.code)
     if asked is not None and asked["given_by"] == caller.node and asked["note"] == question and _waits(asked):
         return await _acted(conn, caller, report_id, ASKED)
+    must_be_at(held.report["version"], version)
     events = []
     if moves.after(mine["state"], "ask") != mine["state"]:
         events = await custody.open_report(conn, caller=caller, report_id=report_id, policy=policy, now=now)
@@ -108,12 +121,20 @@ async def give_back(
 
 
 async def forward(
-    conn: AsyncConnection, *, policy: Policy, caller: Caller, report_id: UUID, to: str, note: str, now: datetime
+    conn: AsyncConnection,
+    *,
+    policy: Policy,
+    caller: Caller,
+    report_id: UUID,
+    to: str,
+    note: str,
+    version: int | None = None,
+    now: datetime,
 ) -> ReportActed:
     """Pass the report on: to the office above, to one right below, and from the city to any of its offices.
 
-    Whoever holds a report may read it. A Problem (409) for an office that does not hold it, (422) for one that it
-    cannot be passed to.
+    An office that holds a report may read it. A Problem (409) for an office that does not hold it, (412) when it is
+    not at `version`, (422) for one that it cannot be passed to.
     """
     held = await _locked(conn, caller, report_id)
     mine = held.by(caller.node)
@@ -124,6 +145,7 @@ async def forward(
     there = held.custody.get(to)
     if mine["forwarded_to"] == to and there is not None and there["note"] == note and _waits(there):
         return await _acted(conn, caller, report_id, PASSED)
+    must_be_at(held.report["version"], version)
     await _write(
         conn,
         mine,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from app.core.caller import Caller, may
 from app.core.database import Reading, Snapshot, Writing, database_of
 from app.core.paging import Cursor, Limit, Page
-from app.core.tags import tagged
+from app.core.tags import IfMatch, tagged
 from app.core.texts import clean
 from app.core.times import Time
 from app.drills.scope import DrillId
@@ -105,18 +105,33 @@ async def get_timeline(caller: Reader, conn: Reading, report_id: UUID) -> StepLi
 
 @router.post("/{report_id}/acknowledge")
 async def acknowledge_report(
-    request: Request, response: Response, caller: Desk, conn: Writing, report_id: UUID, body: Note | None = None
+    request: Request,
+    response: Response,
+    caller: Desk,
+    conn: Writing,
+    report_id: UUID,
+    body: Note | None = None,
+    version: IfMatch = None,
 ) -> ReportActed:
     """Take on a report that the caller's office holds."""
     note = _clean(body.note, "/note") if body else ""
     return tagged(
-        response, await acting.acknowledge(conn, caller=caller, report_id=report_id, note=note, now=_now(request))
+        response,
+        await acting.acknowledge(
+            conn, caller=caller, report_id=report_id, note=note, version=version, now=_now(request)
+        ),
     )
 
 
 @router.post("/{report_id}/return")
 async def return_report(
-    request: Request, response: Response, caller: Desk, conn: Writing, report_id: UUID, body: Question
+    request: Request,
+    response: Response,
+    caller: Desk,
+    conn: Writing,
+    report_id: UUID,
+    body: Question,
+    version: IfMatch = None,
 ) -> ReportActed:
     """Ask back: the office that gave the report, or filed it, holds it with the question."""
     return tagged(
@@ -127,6 +142,7 @@ async def return_report(
             caller=caller,
             report_id=report_id,
             question=_clean(body.question, "/question", required=True),
+            version=version,
             now=_now(request),
         ),
     )
@@ -134,7 +150,13 @@ async def return_report(
 
 @router.post("/{report_id}/forward")
 async def forward_report(
-    request: Request, response: Response, caller: Desk, conn: Writing, report_id: UUID, body: Forward
+    request: Request,
+    response: Response,
+    caller: Desk,
+    conn: Writing,
+    report_id: UUID,
+    body: Forward,
+    version: IfMatch = None,
 ) -> ReportActed:
     """Pass it on with a note: up, right below, or from the city to any of its offices, which may read it since."""
     return tagged(
@@ -146,6 +168,7 @@ async def forward_report(
             report_id=report_id,
             to=body.to,
             note=_clean(body.note, "/note"),
+            version=version,
             now=_now(request),
         ),
     )

@@ -80,6 +80,8 @@ class Life:
     reports: int = 1
     version: int = 0
     why: str | None = None
+    sent_up_at: datetime | None = None
+    """When an office sent it up, if that was the last that one did."""
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     held: dict[str, Held] = field(default_factory=dict)
 
@@ -127,30 +129,35 @@ class Life:
         """What becomes of it: applied, the code of a notice, or owned."""
         if self.state == "closed":
             return "alert_closed"
-        if self.owner and self.owner != who:
+        if self.owner and self.owner.node != who.node:
             return "owned"
         if self.owner and self.until == until:
             return "alert_yours"
+        self.sent_up_at = None
         if who.tier == "town":
             for one in self.held.values():
                 one.state, one.bypass_at = "acknowledged", None
-        self.state, self.owner, self.until = "acknowledged", who, until
+        self.state, self.owner, self.until = "acknowledged", self.owner or who, until
         self.due_at = self.next_at = None
         return self._tell("alert.acknowledged")
 
     def release(self, who: Office) -> str:
-        if self.state != "acknowledged":
-            return "alert_closed" if self.state == "closed" else "alert_unowned"
         if not self._may(who):
             return "owned"
+        if self.state != "acknowledged":
+            return "alert_closed" if self.state == "closed" else "alert_unowned"
+        self.sent_up_at = None
         self._raise()
         return self._tell("alert.released")
 
     def escalate(self, who: Office) -> str:
-        if self.state == "closed":
-            return "alert_closed"
         if not self._may(who):
             return "owned"
+        if self.state == "closed":
+            return "alert_closed"
+        if self.sent_up_at is not None and self.now - self.sent_up_at < timedelta(minutes=1):
+            return "alert_just_escalated"
+        self.sent_up_at = self.now
         step = self.step + 1
         if self.owner:
             self._raise()
@@ -160,7 +167,9 @@ class Life:
         self._stand(step)
         return self._tell("alert.escalated")
 
-    def close(self) -> str:
+    def close(self, who: Office) -> str:
+        if not self._may(who):
+            return "owned"
         if self.state == "closed":
             return "alert_closed"
         for one in self.held.values():
@@ -205,7 +214,8 @@ class Life:
         }
 
     def _may(self, who: Office) -> bool:
-        return self.owner is None or self.owner == who or who.above > self.owner.above
+        has_owner = self.state == "acknowledged" and self.owner is not None
+        return not has_owner or self.owner.node == who.node or who.above > self.owner.above
 
     def _raise(self) -> None:
         self.state, self.owner, self.until, self.since = "raised", None, None, self.now
@@ -213,12 +223,15 @@ class Life:
         self._stand(1)
 
     def _stand(self, step: int) -> None:
-        self.step, self.next_at = step, None
+        self.step = step
         steps = len(self.plan.after)
         if step < steps:
             self.next_at = self.since + timedelta(minutes=self.plan.after[step])
         elif step < steps + self.plan.repeats:
             self.next_at = self.now + timedelta(minutes=self.plan.repeat)
+        else:
+            # It is announced for as long as nobody has it.
+            self.next_at = self.now + timedelta(minutes=6 * (self.plan.repeat or self.plan.due))
 
     def _tell(self, kind: str) -> str:
         self.version += 1

@@ -73,18 +73,18 @@ LATE = [
     ("orange", 59, [2, 3], 30),
     ("orange", 600, [2, 3], 30),
     ("red", 4, [], 1),
-    ("red", 5, [2], None),
-    ("red", 600, [2], None),
+    # After the plan's last one: once in six times what may be waited for.
+    ("red", 5, [2], 30),
+    ("red", 600, [2], 30),
 ]
 
 
 @pytest.mark.parametrize(("level", "late", "steps", "next_in"), LATE)
-def test_a_late_run_takes_every_step_in_order(level: str, late: float, steps: list[int], next_in: float | None) -> None:
+def test_a_late_run_takes_every_step_in_order(level: str, late: float, steps: list[int], next_in: float) -> None:
     told, row = after(raised(level), minute(late))
 
     assert told == [("alert.escalated", step) for step in steps]
-    next_at = row["escalation_next_at"]
-    assert (next_at and (next_at - minute(late)) / timedelta(minutes=1)) == (next_in and pytest.approx(next_in))
+    assert (row["escalation_next_at"] - minute(late)) / timedelta(minutes=1) == pytest.approx(next_in)
 
 
 @given(st.lists(st.integers(0, 50), max_size=20))
@@ -94,22 +94,21 @@ def test_however_often_time_is_looked_at_no_step_is_skipped_or_taken_twice(pause
         now += timedelta(minutes=pause)
         due = row["escalation_next_at"]
         told, row = after(row, now)
-        assert bool(told) == (due is not None and due <= now)
+        assert bool(told) == (due <= now)
         steps += [step for _, step in told]
-        assert row["escalation_next_at"] is None or row["escalation_next_at"] > now
+        assert row["escalation_next_at"] > now
 
     assert steps == list(range(1, len(steps) + 1))
-    assert len(steps) <= 5
 
 
-def test_the_last_step_is_repeated_as_often_as_the_policy_says() -> None:
+def test_the_last_step_is_repeated_as_the_policy_says_and_then_rarely_but_never_given_up() -> None:
     row, told = raised(), []
-    for hour in range(24):
-        more, row = after(row, minute(60 * hour))
-        told += more
+    for quarter in range(24 * 4):
+        more, row = after(row, minute(15 * quarter))
+        told += [(15 * quarter, step) for _, step in more]
 
-    assert told == [("alert.escalated", step) for step in (2, 3, 4, 5)]
-    assert row["escalation_next_at"] is None
+    assert told[:4] == [(15, 2), (30, 3), (60, 4), (90, 5)]
+    assert told[4:] == [(90 + 180 * more, 5 + more) for more in range(1, 8)]
     assert escalation.targets(escalation.plan(SNAPSHOT, "orange"), 5) == ("city.supervisor", "channels")
 
 
@@ -196,11 +195,12 @@ def test_a_second_reason_of_one_kind_takes_the_place_of_the_first() -> None:
     assert [reason["rule"] for reason in row["reasons"]] == ["alert.until", "triad"]
 
 
-def test_an_alert_from_before_plans_were_kept_waits_and_can_be_sent_up() -> None:
-    row = raised(policy=None, escalation_step=0, escalation_next_at=None)
+def test_an_alert_from_before_plans_were_kept_is_announced_every_hour() -> None:
+    row = raised(policy=None, escalation_step=0, escalation_next_at=minute(60))
 
-    assert list(escalation.turns(row, minute(10_000))) == []
-    assert escalation.climb(row, minute(1)) == {"escalation_step": 1, "escalation_next_at": None}
+    assert after(row, minute(59))[0] == []
+    assert after(row, minute(60))[0] == [("alert.escalated", 1)]
+    assert escalation.climb(row, minute(1)) == {"escalation_step": 1, "escalation_next_at": minute(61)}
     assert escalation.bypass(row, "上口镇", minute(1)).changes == {}
     assert escalation.targets(None, 1) == ()
 

@@ -192,6 +192,7 @@ class Lives(RuleBasedStateMachine):
             kind, view = life.events[told]
             assert (change["type"], seen(alert, view)) == (kind, view)
             assert (alert["due_at"] is not None) == (alert["state"] == "raised")
+            assert (alert["escalation"]["next_at"] is not None) == (alert["state"] == "raised")
             before = self.shown.get(alert["id"])
             if before is not None:
                 assert alert["version"] == before["version"] + 1
@@ -235,8 +236,10 @@ class Lives(RuleBasedStateMachine):
         return alert_id, data.draw(st.sampled_from(offices(self.town_of[alert_id])))
 
     def _close(self, alert_id: str, who: Office) -> None:
-        self._act(alert_id, who, "close", {"reason": "【演练】水退"}, self.lives[alert_id].close())
-        self.active = {place: one for place, one in self.active.items() if one != alert_id}
+        came = self.lives[alert_id].close(who)
+        self._act(alert_id, who, "close", {"reason": "【演练】水退"}, came)
+        if came != "owned":
+            self.active = {place: one for place, one in self.active.items() if one != alert_id}
 
     def _act(self, alert_id: str, who: Office, act: str, body: dict[str, Any], expected: str) -> None:
         answer = self.bench.post(f"/v1/alerts/{alert_id}/{act}", who, body)

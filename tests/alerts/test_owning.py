@@ -47,7 +47,7 @@ async def test_of_two_who_acknowledge_at_once_in_two_processes_one_wins_and_the_
             answers = await asyncio.gather(
                 act(here, as_(TOWN, "desk"), alert, "acknowledge"),
                 act(there, as_(CITY, "desk"), alert, "acknowledge"),
-                act(here, as_(CITY, "supervisor"), alert, "acknowledge"),
+                act(here, as_(VILLAGE, "desk"), alert, "acknowledge"),
             )
 
             won, *lost = sorted(answers, key=lambda answer: answer.status_code)
@@ -59,10 +59,7 @@ async def test_of_two_who_acknowledge_at_once_in_two_processes_one_wins_and_the_
                 assert (
                     problem["detail"] == f"{owner['label']} ({owner['node']}) acknowledged this alert at {minutes(0)}."
                 )
-            await act(here, as_(CITY, "admin"), alert, "release")
-            if owner["node"] == CITY:
-                role = owner["label"].split("-")[0]
-                await act(there, as_(CITY, role), alert, "release")
+            await act(there, as_(CITY, "admin"), alert, "release")
         events = [kind for kind, _, _ in await told(here, as_(CITY, "desk"))]
 
     assert events == ["alert.raised", *["alert.acknowledged", "alert.released"] * 6]
@@ -89,22 +86,24 @@ async def test_others_are_told_whose_it_is(
     alert = await owned_by(client, as_, *owner)
     before = await alert_of(client, as_(CITY, "reporter"), alert)
 
-    for verb in ("acknowledge", "release", "escalate"):
-        refused = await act(client, as_(*other), alert, verb)
+    for verb, body in VERBS:
+        refused = await act(client, as_(*other), alert, verb, **body)
         assert (refused.status_code, refused.json()["code"]) == (409, "alert_owned")
         assert refused.json()["owner"] == before["owner"]
     assert await alert_of(client, as_(CITY, "reporter"), alert) == before
 
 
-async def test_a_colleague_at_the_owners_office_is_told_whose_it_is_and_may_hand_it_back(
-    client: httpx.AsyncClient, as_: As
-) -> None:
+async def test_the_owner_is_the_office_its_colleagues_have_it_too(client: httpx.AsyncClient, as_: As) -> None:
     alert = await owned_by(client, as_, TOWN, "desk")
+    colleague = as_(TOWN, "supervisor")
 
-    refused = await act(client, as_(TOWN, "supervisor"), alert, "acknowledge")
-    released = (await act(client, as_(TOWN, "supervisor"), alert, "release")).json()
+    again = (await act(client, colleague, alert, "acknowledge")).json()
+    later = (await act(client, colleague, alert, "acknowledge", until=minutes(30))).json()
+    released = (await act(client, colleague, alert, "release")).json()
 
-    assert (refused.status_code, refused.json()["owner"]["label"]) == (409, f"desk-{TOWN}")
+    assert (again["applied"], again["notice"]["code"]) == (False, "alert_yours")
+    # The first who acknowledged stays named; the clock is the last one's.
+    assert (later["applied"], later["owner"]["label"], later["until"]) == (True, f"desk-{TOWN}", minutes(30))
     assert (released["applied"], released["state"], released["owner"]) == (True, "raised", None)
 
 
@@ -163,17 +162,47 @@ async def test_what_had_come_far_is_sent_up_from_there(app: FastAPI, client: htt
     assert sent["escalation"] == {"step": 3, "next_at": minutes(45), "to": ["city.supervisor", "channels"]}
 
 
-async def test_nobodys_alert_is_sent_up_by_whoever_sees_it_also_from_its_last_step(
+async def test_what_has_no_owner_is_sent_up_by_any_office_of_its_line_and_always_has_a_next_time(
     client: httpx.AsyncClient, as_: As
 ) -> None:
     alert = (await raise_alert(client, as_))["alert_id"]
 
-    steps = [(await act(client, as_(VILLAGE, "desk"), alert, "escalate")).json()["escalation"] for _ in range(14)]
+    steps = [
+        (await act(client, as_(VILLAGE, "desk"), alert, "escalate", from_step=step)).json()["escalation"]
+        for step in range(1, 15)
+    ]
 
     assert [step["step"] for step in steps] == list(range(2, 16))
     assert [step["to"] for step in steps[:2]] == [["city.desk"], ["city.supervisor", "channels"]]
     assert all(step["to"] == ["city.supervisor", "channels"] for step in steps[1:])
-    assert steps[-1]["next_at"] is None
+    assert all(step["next_at"] for step in steps)
+
+
+async def test_a_nervous_hand_sends_it_up_once(app: FastAPI, client: httpx.AsyncClient, as_: As) -> None:
+    alert = (await raise_alert(client, as_))["alert_id"]
+    town = as_(TOWN, "desk")
+
+    answers = [(await act(client, town, alert, "escalate")).json() for _ in range(19)]
+    app.state.clock.advance(timedelta(seconds=60))
+    later = (await act(client, town, alert, "escalate")).json()
+
+    assert [answer["applied"] for answer in answers] == [True, *[False] * 18]
+    assert {answer["notice"]["code"] for answer in answers[1:]} == {"alert_just_escalated"}
+    assert {answer["version"] for answer in answers} == {2}
+    assert (later["applied"], later["escalation"]["step"]) == (True, 3)
+
+
+async def test_who_says_from_which_step_sends_it_up_from_there_alone(client: httpx.AsyncClient, as_: As) -> None:
+    alert = (await raise_alert(client, as_))["alert_id"]
+    town = as_(TOWN, "desk")
+
+    first = (await act(client, town, alert, "escalate", from_step=1)).json()
+    lost = (await act(client, town, alert, "escalate", from_step=1)).json()
+    second = (await act(client, town, alert, "escalate", from_step=2)).json()
+
+    assert [one["applied"] for one in (first, lost, second)] == [True, False, True]
+    assert (lost["notice"]["code"], lost["escalation"]) == ("alert_step", first["escalation"])
+    assert second["escalation"]["step"] == 3
 
 
 async def test_on_a_closed_alert_every_act_is_seen_to_change_nothing(client: httpx.AsyncClient, as_: As) -> None:
@@ -226,11 +255,12 @@ async def test_a_machine_owns_what_it_took_on_as_a_person_does(client: httpx.Asy
     alert = (await raise_alert(client, as_))["alert_id"]
 
     taken = (await act(client, key, alert, "acknowledge")).json()
-    refused = await act(client, as_(TOWN, "desk"), alert, "acknowledge")
+    known = (await act(client, as_(TOWN, "desk"), alert, "acknowledge")).json()
+    refused = await act(client, as_(CITY, "desk"), alert, "acknowledge")
     released = (await act(client, key, alert, "release")).json()
 
     assert (taken["owner"]["node"], taken["owner"]["label"]) == (TOWN, "gateway")
-    assert refused.status_code == 409
+    assert (known["applied"], refused.status_code) == (False, 409)
     assert (released["applied"], released["state"]) == (True, "raised")
 
 

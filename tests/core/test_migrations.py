@@ -177,8 +177,10 @@ async def test_what_was_stored_before_alerts_had_a_policy_lives_on(url: str) -> 
         released = await acting.release(conn, caller=caller, alert_id=alert_id, note="", now=clock.now())
     await database.close()
 
-    assert (taken.state, taken.version, taken.origin, taken.drill_id) == ("acknowledged", 2, "reports", None)
-    assert (released.state, released.version, released.escalation.step) == ("raised", 3, 0)
+    # It had waited for ever: since then it is announced once an hour.
+    assert (taken.state, taken.version, taken.origin, taken.drill_id) == ("acknowledged", 3, "reports", None)
+    assert (released.state, released.version, released.escalation.step) == ("raised", 4, 0)
+    assert released.escalation.next_at == clock.now() + timedelta(hours=1)
 
 
 def run_text(statement: str, connection: Connection) -> None:

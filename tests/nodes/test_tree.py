@@ -274,7 +274,7 @@ async def test_only_the_version_that_was_read_can_be_changed(client: httpx.Async
     refused = await rename("乙", '"1"')
     assert code_of(refused) == (412, "precondition_failed")
     assert "version 2" in refused.json()["detail"]
-    assert code_of(await rename("乙", "W/2")) == (412, "precondition_failed")
+    assert code_of(await rename("乙", "W/2")) == (400, "if_match_invalid")
     assert (await rename("乙", "*")).json()["version"] == 3
     assert (await rename("乙", '"3"')).json()["version"] == 3
 
