@@ -214,8 +214,8 @@ class Life:
         }
 
     def _may(self, who: Office) -> bool:
-        has_owner = self.state == "acknowledged" and self.owner is not None
-        return not has_owner or self.owner.node == who.node or who.above > self.owner.above
+        owner = self.owner if self.state == "acknowledged" else None
+        return owner is None or owner.node == who.node or who.above > owner.above
 
     def _raise(self) -> None:
         self.state, self.owner, self.until, self.since = "raised", None, None, self.now
