@@ -1,10 +1,10 @@
-"""Which open incident a report belongs to: pure, from plain values, always with its reason."""
+"""Which open incident a report belongs to, from plain values, always with its reason. Pure."""
 
 import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from operator import add
@@ -26,6 +26,8 @@ TEXT = 400
 LEAST_SHARED = 10
 DRILL_MARK = "【演练】"
 
+SAME_NODE, NEARBY, SIMILAR = "match.same_node", "match.nearby", "match.similar"
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -43,7 +45,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An open incident, as far as matching looks at it."""
+    """An open incident, as far as matching looks at it; `towns` are those that reported it, None for the city."""
 
     id: UUID
     node_code: str
@@ -53,6 +55,16 @@ class Candidate:
     lat: float | None
     lon: float | None
     headline: str
+    towns: frozenset[str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """That a report may tell of what an incident is about: by which rule, how far apart, how alike in words."""
+
+    rule: str
+    metres: float | None
+    alike: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +127,11 @@ class Index:
         if candidate.lat is not None and candidate.lon is not None:
             self._by_key[near_key(candidate.hazard, candidate.lat, candidate.lon)].append(candidate)
 
+    def joined(self, incident_id: UUID, town_code: str | None) -> None:
+        """This town has a report of the incident too, from here on."""
+        for found in self._by_key.values():
+            found[:] = [replace(one, towns=one.towns | {town_code}) if one.id == incident_id else one for one in found]
+
     def around(self, seen: Seen) -> list[Candidate]:
         """The candidates that this report may belong to; some may come twice."""
         keys = [here_key(seen.hazard, seen.node_code)]
@@ -147,81 +164,88 @@ def similarity(one: str, other: str) -> float:
 def match(seen: Seen, candidates: Iterable[Candidate], limits: Limits) -> Match | None:
     """The incident this report belongs to, and why; None: it is a new one.
 
-    The node's own of that hazard first, else the nearest of that hazard close by, in whichever town, else the one of
-    another hazard of the family, at the node or close by, that is told in the most similar words. When in doubt it is
-    none: two incidents can be merged, what was put together wrongly misleads until somebody notices.
+    Only one that the report's own town has reported; the city's own reports only join what the city has reported.
+    The node's own of that hazard first, else the nearest of that hazard close by, else the one of another hazard of
+    the family, at the node or close by, that is told in the most similar words. When in doubt it is none: two
+    incidents can be merged, what was put together wrongly misleads until somebody notices.
     """
-    own: Candidate | None = None
-    nearest: tuple[float, UUID, Candidate] | None = None
+    same: list[tuple[Candidate, Fit]] = []
     others = []
     for candidate in candidates:
+        if seen.town_code not in candidate.towns:
+            continue
         if candidate.hazard != seen.hazard:
             others.append(candidate)
-            continue
-        apart = abs(candidate.last_observed_at - seen.observed_at)
-        if candidate.node_code == seen.node_code and apart <= limits.window:
-            if own is None or (candidate.last_observed_at, candidate.id) > (own.last_observed_at, own.id):
-                own = candidate
-        elif apart <= limits.radius_window:
-            metres = _metres(seen, candidate)
-            if metres is not None and metres <= limits.radius_m:
-                found = metres, candidate.id, candidate
-                # One incident may stand here twice, with the place of another that became part of it.
-                nearest = found if nearest is None else min(nearest, found, key=lambda one: one[:2])
-    if own is not None:
-        return Match(
-            own.id, "match.same_node", "The same office reported this hazard before.", "同一单位此前已报告该灾种。"
-        )
-    if nearest is not None:
-        return _nearby(seen, nearest[2], nearest[0])
-    return _similar(seen, others, limits)
+        elif fit := fits(seen, candidate, limits):
+            same.append((candidate, fit))
+    own = [candidate for candidate, fit in same if fit.rule == SAME_NODE]
+    if own:
+        latest = max(own, key=lambda one: (one.last_observed_at, one.id))
+        return Match(latest.id, SAME_NODE, "The same office reported this hazard before.", "同一单位此前已报告该灾种。")
+    if same:
+        # One incident may stand here twice, with the place of another that became part of it.
+        found, fit = min(same, key=lambda one: (one[1].metres, one[0].id))
+        return _nearby(seen, found, fit)
+    alike = [(candidate, fit) for candidate in others if (fit := fits(seen, candidate, limits))]
+    if not alike:
+        return None
+    found, fit = min(alike, key=lambda one: (-(one[1].alike or 0), one[0].id))
+    return _similar(seen, found, fit)
 
 
-def _nearby(seen: Seen, found: Candidate, metres: float) -> Match:
+def fits(seen: Seen, candidate: Candidate, limits: Limits) -> Fit | None:
+    """Whether the report may tell of what the incident is about, of whichever town; None: it does not."""
+    apart = abs(candidate.last_observed_at - seen.observed_at)
+    if candidate.hazard != seen.hazard:
+        return _alike_fit(seen, candidate, limits) if apart <= limits.radius_window else None
+    metres = _metres(seen, candidate)
+    if candidate.node_code == seen.node_code and apart <= limits.window:
+        return Fit(SAME_NODE, metres)
+    if apart <= limits.radius_window and metres is not None and metres <= limits.radius_m:
+        return Fit(NEARBY, metres)
+    return None
+
+
+def _alike_fit(seen: Seen, candidate: Candidate, limits: Limits) -> Fit | None:
+    if _family(candidate.hazard) != _family(seen.hazard):
+        return None
+    # An office may report from far apart: where both places are known, they decide.
+    metres = _metres(seen, candidate)
+    if metres is None and candidate.node_code != seen.node_code:
+        return None
+    if metres is not None and metres > limits.radius_m:
+        return None
+    hazards = seen.hazard, candidate.hazard
+    # A headline is a summary: with a long description the two could not be alike, so the summary alone may be as well.
+    texts = [seen.summary, f"{seen.summary} {seen.description}"] if seen.description else [seen.summary]
+    alike = max(_alike(text, candidate.headline, hazards, limits.similarity) for text in texts)
+    return Fit(SIMILAR, metres, alike) if alike >= limits.similarity else None
+
+
+def _nearby(seen: Seen, found: Candidate, fit: Fit) -> Match:
     next_town = _in_next_town(seen, found)
     return Match(
         found.id,
-        "match.nearby",
-        f"An open incident of this hazard is {metres:.0f} m away{', in the neighbouring town' if next_town else ''}.",
-        f"{'在邻镇，' if next_town else ''}距离 {metres:.0f} 米处有同类未结事件。",
+        NEARBY,
+        f"An open incident of this hazard is {fit.metres:.0f} m away"
+        f"{', in the neighbouring town' if next_town else ''}.",
+        f"{'在邻镇，' if next_town else ''}距离 {fit.metres:.0f} 米处有同类未结事件。",
     )
 
 
-def _similar(seen: Seen, others: Iterable[Candidate], limits: Limits) -> Match | None:
-    family = _family(seen.hazard)
-    # A headline is a summary: with a long description the two could not be alike, so the summary alone may be as well.
-    texts = [seen.summary, f"{seen.summary} {seen.description}"] if seen.description else [seen.summary]
-    best: tuple[float, UUID, Candidate, float | None] | None = None
-    for candidate in others:
-        if _family(candidate.hazard) != family or candidate.hazard == seen.hazard:
-            continue
-        if abs(candidate.last_observed_at - seen.observed_at) > limits.radius_window:
-            continue
-        # An office may report from far apart: where both places are known, they decide.
-        metres = _metres(seen, candidate)
-        if metres is None and candidate.node_code != seen.node_code:
-            continue
-        if metres is not None and metres > limits.radius_m:
-            continue
-        hazards = seen.hazard, candidate.hazard
-        alike = max(_alike(text, candidate.headline, hazards, limits.similarity) for text in texts)
-        if alike >= limits.similarity and (best is None or (-alike, candidate.id) < best[:2]):
-            best = -alike, candidate.id, candidate, metres
-    if best is None:
-        return None
-    found, alike, metres = best[2], -best[0], best[3]
-    if metres is None:
+def _similar(seen: Seen, found: Candidate, fit: Fit) -> Match:
+    if fit.metres is None:
         where, where_zh = "of the same office", "同一单位"
     elif _in_next_town(seen, found):
-        where, where_zh = f"{metres:.0f} m away, in the neighbouring town,", f"在邻镇，距离 {metres:.0f} 米处"
+        where, where_zh = f"{fit.metres:.0f} m away, in the neighbouring town,", f"在邻镇，距离 {fit.metres:.0f} 米处"
     else:
-        where, where_zh = f"{metres:.0f} m away", f"距离 {metres:.0f} 米处"
+        where, where_zh = f"{fit.metres:.0f} m away", f"距离 {fit.metres:.0f} 米处"
     known = HAZARDS[found.hazard]
     return Match(
         found.id,
-        "match.similar",
-        f"An open incident {where} is told in similar words ({alike:.0%}), as {known.en}: the same family.",
-        f"{where_zh}有文字相似（{alike:.0%}）的未结事件，类型为{known.zh}，属同一类别。",
+        SIMILAR,
+        f"An open incident {where} is told in similar words ({fit.alike:.0%}), as {known.en}: the same family.",
+        f"{where_zh}有文字相似（{fit.alike:.0%}）的未结事件，类型为{known.zh}，属同一类别。",
     )
 
 

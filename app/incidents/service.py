@@ -18,9 +18,10 @@ from app.drills.scope import of_drill
 from app.drills.service import DrillRow
 from app.feed.service import Event
 from app.hazards.cap import Level
-from app.incidents.matching import Seen, here_key, near_key, near_keys
+from app.incidents.matching import Candidate, Index, Seen, here_key, near_key, near_keys
 from app.incidents.models import Incident, IncidentStep
 from app.incidents.views import IncidentStepView, IncidentView, incident_view, step_view
+from app.nodes import lookup
 from app.nodes.lookup import Place
 from app.nodes.scope import visible
 from app.nodes.service import TreeChange
@@ -109,6 +110,36 @@ def _candidates(dialect: str, with_near: bool, with_named: bool, of_drill: bool)
     if with_named:
         parts += [own.where(named), aliases.where(named)]
     return union_all(*parts)
+
+
+async def index(
+    conn: AsyncConnection, found: Mapping[UUID, Any], seen: Collection[Seen], places: Mapping[str, Place]
+) -> Index:
+    """The open ones of these candidates, by what reports find them by, each with the towns that reported it."""
+    rows = [row for row in found.values() if row.state == "open"]
+    known = Index(_candidate(row, places) for row in rows)
+    # Whether one that began in another town has a report of this one is looked up only where it lies near.
+    near = {candidate.id for one in seen for candidate in known.around(one) if one.town_code not in candidate.towns}
+    unknown = {node for row in rows if row.id in near for node in row.nodes if node != row.node_code} - places.keys()
+    if not unknown:
+        return known
+    more = await lookup.places(conn, unknown)
+    return Index(_candidate(row, {**places, **more}) for row in rows)
+
+
+def _candidate(row: Any, places: Mapping[str, Place]) -> Candidate:
+    towns = {row.town_code, *(places[node].town_code for node in row.nodes if node in places)}
+    return Candidate(
+        row.id,
+        row.node_code,
+        row.town_code,
+        row.hazard,
+        row.last_observed_at,
+        row.lat,
+        row.lon,
+        row.headline,
+        frozenset(towns),
+    )
 
 
 async def resolve(conn: AsyncConnection, *, city_id: str, ids: Collection[UUID]) -> dict[UUID, UUID]:

@@ -119,7 +119,7 @@ async def accept(
         since=now - timedelta(hours=policy.triage.neighbour_window_hours),
         drill_id=drill_id,
     )
-    open_ones = matching.Index(_candidate(row) for row in candidates.values() if row.state == "open")
+    open_ones = await incidents.index(conn, candidates, seen.values(), places)
     may_join = await _may_join(conn, city_id, taken, candidates)
 
     # Each report gets its level and its incident: pure decisions.
@@ -168,8 +168,11 @@ async def accept(
                     one.lat,
                     one.lon,
                     row["headline"],
+                    frozenset({place.town_code}),
                 )
             )
+        elif one.incident_id is not None:
+            open_ones.joined(thread.row["id"], place.town_code)
         reasons = [{"rule": r.rule, "text": r.text, "text_zh": r.text_zh} for r in decision.reasons]
         if matched is not None:
             reasons.append({"rule": matched.rule, "text": matched.text, "text_zh": matched.text_zh})
@@ -346,12 +349,6 @@ def _match(
             candidates[one.incident_id].id, "match.named", "The report names the incident.", "报告指明了所属事件。"
         )
     return matching.match(seen, open_ones.around(seen), limits)
-
-
-def _candidate(row: Any) -> Candidate:
-    return Candidate(
-        row.id, row.node_code, row.town_code, row.hazard, row.last_observed_at, row.lat, row.lon, row.headline
-    )
 
 
 def _attach(

@@ -21,7 +21,7 @@ from app.incidents.matching import (
     near_key,
     similarity,
 )
-from tests.builders import FAR_VILLAGE, NEIGHBOUR, NOON, OTHER_TOWN, TOWN, VILLAGE
+from tests.builders import CITY, FAR_VILLAGE, NEIGHBOUR, NOON, OTHER_TOWN, TOWN, VILLAGE
 
 LIMITS = Limits(timedelta(hours=24), 2000, timedelta(hours=6), 0.5)
 LAT, LON = 36.9, 118.9
@@ -56,9 +56,11 @@ def incident(
     hours: float = 0,
     north_m: float | None = 0,
     headline: str = WORDS,
+    also: Sequence[str | None] = (),
 ) -> Candidate:
     lat, lon = (None, None) if north_m is None else (LAT + north_m * METRE, LON)
-    return Candidate(UUID(int=number), node, town, hazard, NOON + timedelta(hours=hours), lat, lon, headline)
+    towns = frozenset({town, *also})
+    return Candidate(UUID(int=number), node, town, hazard, NOON + timedelta(hours=hours), lat, lon, headline, towns)
 
 
 EMBANKMENT = "flood.embankment"
@@ -71,12 +73,23 @@ RULES = [
     ("too far", seen(), incident(north_m=2001), None),
     ("too long ago", seen(), incident(hours=-6.1), None),
     ("too much later", seen(), incident(hours=6.1), None),
-    ("in the next town", seen(), incident(node=FAR_VILLAGE, town=OTHER_TOWN, north_m=500), "match.nearby"),
-    ("of the city itself", seen(), incident(node="370783000000", town=None, north_m=500), "match.nearby"),
+    ("the next town's alone", seen(), incident(node=FAR_VILLAGE, town=OTHER_TOWN, north_m=0), None),
+    ("the next town's and its own", seen(), incident(node=FAR_VILLAGE, town=OTHER_TOWN, also=[TOWN]), "match.nearby"),
+    ("the city's alone", seen(), incident(node=CITY, town=None), None),
+    ("the city's and its own town's", seen(), incident(node=CITY, town=None, also=[TOWN]), "match.nearby"),
+    ("a town's, told by the city", seen(CITY, None), incident(), None),
+    ("a town's and the city's, told by the city", seen(CITY, None), incident(also=[None]), "match.nearby"),
+    ("the city's own, told by the city", seen(CITY, None), incident(node=CITY, town=None), "match.same_node"),
     ("no place said", seen(north_m=None), incident(), None),
     ("no place known", seen(), incident(north_m=None), None),
     ("another hazard in like words", seen(), incident(hazard=EMBANKMENT, headline=LIKE), "match.similar"),
-    ("like words in the next town", seen(), incident(town=OTHER_TOWN, hazard=EMBANKMENT), "match.similar"),
+    ("like words in the next town", seen(), incident(town=OTHER_TOWN, hazard=EMBANKMENT), None),
+    (
+        "like words in the next town and its own",
+        seen(),
+        incident(town=OTHER_TOWN, also=[TOWN], hazard=EMBANKMENT),
+        "match.similar",
+    ),
     ("like words, its own node's", seen(north_m=None), incident(node=VILLAGE, hazard=EMBANKMENT), "match.similar"),
     ("like words, its own from far", seen(), incident(node=VILLAGE, hazard=EMBANKMENT, north_m=2001), None),
     ("like words, no place said", seen(north_m=None), incident(hazard=EMBANKMENT), None),
@@ -99,7 +112,7 @@ def test_a_rule_finds_the_incident_or_none_does(one: Seen, other: Candidate, rul
 
 def test_the_reason_names_the_neighbouring_town() -> None:
     def said(town: str | None, hazard: str) -> tuple[str, str]:
-        found = match(seen(), [incident(town=town, hazard=hazard, north_m=480)], LIMITS)
+        found = match(seen(), [incident(town=town, also=[TOWN], hazard=hazard, north_m=480)], LIMITS)
         assert found is not None
         return found.text, found.text_zh
 
@@ -124,7 +137,11 @@ PREFERRED = [
     ("the node's own before the nearest", incident(1, VILLAGE, north_m=1900), incident(2)),
     ("the node's own last seen", incident(2, VILLAGE, hours=-1), incident(1, VILLAGE, hours=-2)),
     ("the nearest", incident(2, north_m=100), incident(1, north_m=200)),
-    ("the nearest, though in the next town", incident(2, town=OTHER_TOWN, north_m=100), incident(1, north_m=200)),
+    (
+        "the nearest, begun in the next town",
+        incident(2, town=OTHER_TOWN, also=[TOWN], north_m=100),
+        incident(1, north_m=200),
+    ),
     ("of two as near the one opened first", incident(1), incident(2)),
     ("the same hazard before the same words", incident(2, headline=OTHER), incident(1, VILLAGE, hazard=EMBANKMENT)),
     (

@@ -80,20 +80,77 @@ async def test_an_alert_is_seen_in_the_next_town_whose_village_reported_the_inci
     assert [change["type"] for change in page.json()["results"]] == ["alert.upgraded", "alert.closed"]
 
 
-async def test_a_report_at_a_border_joins_the_next_towns_incident(client: httpx.AsyncClient, as_: As) -> None:
+async def test_a_report_at_a_border_raises_its_own_towns_alert(client: httpx.AsyncClient, as_: As) -> None:
+    first = await post(client, as_(VILLAGE, "reporter"), location=HERE, **EXTREME)
+    taken = await client.post(f"/v1/alerts/{first['alert_id']}/acknowledge", json={}, headers=as_(TOWN, "desk"))
+    assert taken.status_code == 200
+
+    far = await post(client, as_(FAR_VILLAGE, "reporter"), location=HERE, **EXTREME)
+    of_city = await post(client, as_(CITY, "desk"), location=HERE, **EXTREME)
+
+    found = [first, far, of_city]
+    assert len({one["incident_id"] for one in found}) == len({one["alert_id"] for one in found}) == 3
+    assert not [reason for one in found for reason in one["reasons"] if reason["rule"].startswith("match.")]
+    own = await client.post(f"/v1/alerts/{far['alert_id']}/acknowledge", json={}, headers=as_(OTHER_TOWN, "desk"))
+    assert own.status_code == 200, own.text
+    again = await post(client, as_(CITY, "desk"), location=HERE)
+    assert again["incident_id"] == of_city["incident_id"]
+
+
+async def test_a_report_joins_an_incident_of_the_next_town_that_its_own_town_is_in(
+    client: httpx.AsyncClient, as_: As
+) -> None:
+    first = (await post(client, as_(VILLAGE, "reporter"), location=HERE))["incident_id"]
+    far = (await post(client, as_(FAR_VILLAGE, "reporter"), location=HERE))["incident_id"]
+    city = as_(CITY, "desk")
+    apart = await post(client, as_(OTHER_TOWN, "desk"), location=HERE)
+    merged = await client.post(f"/v1/incidents/{far}/merge", json={"into": first, "reason": "同一险情"}, headers=city)
+    assert merged.status_code == 200, merged.text
+
+    near = await post(client, as_(OTHER_TOWN, "desk"), hazard="flood.river", location=HERE)
+    of_city = await post(client, city, location=HERE)
+    named = await post(client, city, incident_id=first)
+    again = await post(client, city, location=HERE)
+
+    assert [one["incident_id"] for one in (apart, near, named)] == [far, first, first]
+    assert near["reasons"][-1]["rule"] == "match.nearby"
+    assert of_city["incident_id"] not in (first, far)
+    # Its own first: that is where the city's first report is.
+    assert again["incident_id"] == of_city["incident_id"]
+
+
+async def test_a_town_that_named_the_next_towns_incident_joins_it_from_then_on(
+    client: httpx.AsyncClient, as_: As
+) -> None:
+    first = (await post(client, as_(VILLAGE, "reporter"), location=HERE))["incident_id"]
+    items = [
+        report(node=OTHER_TOWN, location=HERE, hazard="flood.flash", summary="【演练】"),
+        report(node=OTHER_TOWN, incident_id=first),
+        report(node=FAR_VILLAGE, location=HERE),
+    ]
+    answer = await client.post("/v1/reports/batch", json={"reports": items}, headers=as_(CITY, "desk"))
+
+    together = [one["report"]["incident_id"] for one in answer.json()["results"]]
+    later = await post(client, as_(FAR_VILLAGE, "reporter"), location=HERE)
+
+    assert together[0] != first
+    assert [*together[1:], later["incident_id"]] == [first, first, first]
+
+
+async def test_an_incident_goes_with_its_village_to_the_next_town(client: httpx.AsyncClient, as_: As) -> None:
     first = await post(client, as_(VILLAGE, "reporter"), location=HERE, **URGENT)
     moved = await client.patch(f"/v1/nodes/{VILLAGE}", json={"parent": OTHER_TOWN}, headers=as_(CITY, "admin"))
     assert moved.status_code == 200
 
     near = await post(client, as_(NEIGHBOUR, "reporter"), location=HERE, **URGENT)
+    far = await post(client, as_(FAR_VILLAGE, "reporter"), location=HERE)
     named = await post(client, as_(OTHER_TOWN, "desk"), node=VILLAGE, incident_id=first["incident_id"])
 
-    assert near["incident_id"] == named["incident_id"] == first["incident_id"]
-    reason = near["reasons"][-1]
-    assert (reason["rule"], reason["text_zh"]) == ("match.nearby", "在邻镇，距离 0 米处有同类未结事件。")
-    for node in (TOWN, OTHER_TOWN, CITY):
+    assert near["incident_id"] != first["incident_id"]
+    assert far["incident_id"] == named["incident_id"] == first["incident_id"]
+    for node, alert in ((TOWN, near), (OTHER_TOWN, first)):
         alerts = (await client.get("/v1/alerts", headers=as_(node, "desk"))).json()["items"]
-        assert [alert["id"] for alert in alerts] == [first["alert_id"]], node
+        assert alert["alert_id"] in [one["id"] for one in alerts]
 
 
 async def test_a_move_changes_the_etag_of_every_list(client: httpx.AsyncClient, as_: As, app: FastAPI) -> None:

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from sqlalchemy import event
 
 from app.core.database import Database
-from tests.builders import CITY, EXTREME, VILLAGE, report
+from tests.builders import CITY, EXTREME, FAR_VILLAGE, NEIGHBOUR, VILLAGE, report
 
 pytestmark = pytest.mark.anyio
 
@@ -82,6 +82,23 @@ async def test_a_batch_that_joins_and_opens_costs_what_one_report_costs(
     assert [one["status"] for one in answer.json()["results"]] == ["created"] * 3
     # ... and the alert of the one that is known
     assert len(batch) == 11, batch
+
+
+async def test_a_town_is_looked_up_only_where_another_towns_incident_close_by_has_several_offices(
+    client: httpx.AsyncClient, as_: As, database: Database
+) -> None:
+    here, far = {"location": {"lat": 36.9, "lon": 118.9}}, as_(FAR_VILLAGE, "reporter")
+    await post(client, as_, **here)
+    await client.post("/v1/reports", json=report(hazard="fire.building"), headers=far)
+
+    with statements(database) as opened:
+        await client.post("/v1/reports", json=report(**here), headers=far)
+    await client.post("/v1/reports", json=report(**here), headers=as_(NEIGHBOUR, "reporter"))
+    with statements(database) as joined:
+        await client.post("/v1/reports", json=report(hazard="flood.flash", **here), headers=far)
+
+    assert len(opened) == 9, opened
+    assert len(joined) == 10, joined
 
 
 async def test_an_unchanged_poll_costs_no_statement(
