@@ -10,7 +10,7 @@ import httpx
 import hypothesis
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from app.accounts.models import Account, Token
 from app.accounts.tokens import digest
@@ -23,7 +23,7 @@ from app.main import create_app
 from app.nodes.models import City, Node, NodeSpan
 from tests.bed import postgres
 from tests.bed.reused import KEEP, Databases
-from tests.builders import NOON, TREE
+from tests.builders import CITY, NOON, TREE, VILLAGE
 
 # No test depends on how fast the machine is.
 hypothesis.settings.register_profile("beacon", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -197,3 +197,15 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 def as_() -> Callable[[str, str], dict[str, str]]:
     """`headers=as_(VILLAGE, "reporter")`: the sign-in of that role at that node."""
     return lambda node, role: {"Authorization": f"Bearer {token_of(node, role)}"}
+
+
+@pytest.fixture
+async def revoked(
+    client: httpx.AsyncClient, as_: Callable[[str, str], dict[str, str]], database: Database
+) -> dict[str, str]:
+    """The headers of the village's reporter, whose sign-in was revoked at noon."""
+    async with database.reading() as conn:
+        account = (await conn.execute(select(Account.id).where(Account.username == f"reporter-{VILLAGE}"))).scalar_one()
+    answer = await client.post(f"/v1/accounts/{account}/disable", headers=as_(CITY, "admin"))
+    assert answer.status_code == 200, answer.text
+    return as_(VILLAGE, "reporter")
