@@ -47,6 +47,7 @@ from app.feed.service import Advanced
 from app.figures.routes import router as figures_router
 from app.hazards.policy import load_policy
 from app.hazards.routes import router as hazards_router
+from app.incidents import proposing
 from app.incidents.routes import router as incidents_router
 from app.intake import overdue
 from app.intake.routes import quarantine as quarantine_router
@@ -72,7 +73,14 @@ PRUNE_AFTER_START_SECONDS = 60
 FOLLOW_LOG = frozenset({"deliveries"})
 # Early signs are of hours and days, and looking for them costs what thousands of reports cost; what is held is late by
 # minutes; offices close at midnight; unfinished uploads are forgotten after days.
-SECONDS_APART = {"detection": 10.0, "quarantine": 10.0, "handover": 60.0, "keys": 60.0, "attachments": 3600.0}
+SECONDS_APART = {
+    "detection": 10.0,
+    "quarantine": 10.0,
+    "handover": 60.0,
+    "proposals": 5.0,
+    "keys": 60.0,
+    "attachments": 3600.0,
+}
 
 DESCRIPTION = """
 Three-tier incident reporting and early warning: villages and towns report what threatens life, health, homes or an
@@ -155,6 +163,7 @@ def _timers(state: State) -> list[Timer]:
         "detection": partial(
             detection_engine.run_due, database, policy=policy, clock=clock, answered=rollcalls.towns_answered
         ),
+        "proposals": partial(proposing.run_due, database, policy=policy, clock=clock),
         "quarantine": partial(overdue.run_due, database, policy=policy, clock=clock),
         "handover": partial(handover.run_due, database, clock=clock),
         "rollcalls": partial(rollcalls_engine.run_due, database, policy=policy, clock=clock),

@@ -504,6 +504,12 @@ DESK_ABOVE = Kind(
     "A town's or the city's desk does this. Ask the office above.",
     "此操作由乡镇或市级值班室办理，请联系上级。",
 )
+NOT_PROPOSED = Kind(
+    "not_proposed",
+    409,
+    "Nothing proposes that these two are one: there is nothing to dismiss. GET the incident for its proposals.",
+    "系统未提示这两起事件为同一事件，无可否定。请查看该事件的 proposals。",
+)
 ALIAS_UNKNOWN = Kind(
     "alias_unknown",
     422,

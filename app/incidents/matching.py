@@ -11,6 +11,7 @@ from operator import add
 from uuid import UUID
 
 from app.hazards.catalogue import HAZARDS
+from app.hazards.policy import IncidentsPolicy
 
 EARTH_M = 6_371_000.0
 
@@ -85,6 +86,16 @@ class Match:
     rule: str
     text: str
     text_zh: str
+
+
+def limits_of(policy: IncidentsPolicy) -> Limits:
+    """The limits that a policy sets."""
+    return Limits(
+        window=timedelta(hours=policy.match_window_hours),
+        radius_m=policy.match_radius_m,
+        radius_window=timedelta(hours=policy.match_radius_hours),
+        similarity=policy.match_similarity,
+    )
 
 
 def here_key(hazard: str, node_code: str) -> str:

@@ -2,10 +2,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, String, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database import Base, Json, UtcDateTime
+
+# As it stands in the index: only a query that says the same, word for word, can use it.
+OPEN = "state = 'open'"
+_OPEN = text(OPEN)
 
 
 class Incident(Base):
@@ -98,3 +102,44 @@ class IncidentMove(Base):
         Index(None, "city_id", "from_incident"),
         Index(None, "city_id", "to_incident"),
     )
+
+
+class Proposal(Base):
+    """Two incidents that may be one, until an office merges them or says that they are not."""
+
+    __tablename__ = "proposals"
+
+    city_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    incident_id: Mapped[UUID] = mapped_column(primary_key=True, comment="the lesser id of the two")
+    other_id: Mapped[UUID] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(String(9))
+    metres: Mapped[float | None] = mapped_column(comment="how far apart their nearest reports are; none: not known")
+    text: Mapped[str] = mapped_column(Text, comment="why they may be one; of a split, why they are not")
+    text_zh: Mapped[str] = mapped_column(Text)
+    proposed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    decided_by: Mapped[str | None] = mapped_column(String(32), comment="the office that merged, dismissed or split")
+    reason: Mapped[str | None] = mapped_column(Text, comment="that office's")
+
+    __table_args__ = (
+        ForeignKeyConstraint(["city_id", "incident_id"], ["incidents.city_id", "incidents.id"]),
+        ForeignKeyConstraint(["city_id", "other_id"], ["incidents.city_id", "incidents.id"]),
+        CheckConstraint("state IN ('open', 'accepted', 'dismissed')", name="state"),
+        Index(None, "city_id", "other_id"),
+        Index(
+            None,
+            "city_id",
+            "proposed_at",
+            postgresql_where=_OPEN,
+            sqlite_where=_OPEN,
+        ),
+    )
+
+
+class ProposalCursor(Base):
+    """How far into the city's log reports have been compared. The process that advances it locks its row."""
+
+    __tablename__ = "proposal_cursors"
+
+    city_id: Mapped[str] = mapped_column(ForeignKey("cities.city_id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger)

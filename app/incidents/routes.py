@@ -23,6 +23,9 @@ async def list_incidents(
     conn: Reading,
     state: Annotated[list[Literal["open", "closed"]] | None, Query(description="Any of these.")] = None,
     hazard: Annotated[list[HazardName] | None, Query(max_length=50, description="Any of these.")] = None,
+    proposed: Annotated[
+        bool | None, Query(description="Only those that may be one with another (true), with these, or the rest.")
+    ] = None,
     aliases: Annotated[bool, Query(description="Also those that were merged into others.")] = False,
     drill: DrillId = None,
     limit: Limit = 50,
@@ -30,7 +33,15 @@ async def list_incidents(
 ) -> Page[IncidentView]:
     """Incidents of the caller's subtree, the last opened first."""
     items, after = await service.list_incidents(
-        conn, caller=caller, states=state, hazards=hazard, aliases=aliases, drill_id=drill, limit=limit, cursor=cursor
+        conn,
+        caller=caller,
+        states=state,
+        hazards=hazard,
+        proposed=proposed,
+        aliases=aliases,
+        drill_id=drill,
+        limit=limit,
+        cursor=cursor,
     )
     return Page(items=items, next=after)
 

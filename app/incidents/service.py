@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any, cast
 from uuid import UUID, uuid5
 
-from sqlalchemy import Uuid, and_, bindparam, exists, func, or_, select, tuple_, union_all, update
+from sqlalchemy import Uuid, and_, bindparam, exists, func, not_, or_, select, tuple_, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
@@ -18,9 +18,11 @@ from app.drills.scope import of_drill
 from app.drills.service import DrillRow
 from app.feed.service import Event
 from app.hazards.cap import Level
+from app.incidents import proposed as proposals
 from app.incidents.matching import Candidate, Index, Seen, here_key, near_key, near_keys
 from app.incidents.models import Incident, IncidentStep
-from app.incidents.views import IncidentStepView, IncidentView, incident_view, step_view
+from app.incidents.proposed import Standing
+from app.incidents.views import IncidentStepView, IncidentView, ProposalView, incident_view, proposal_view, step_view
 from app.nodes import lookup
 from app.nodes.lookup import Place
 from app.nodes.scope import visible
@@ -314,9 +316,32 @@ async def find(conn: AsyncConnection, *, caller: Caller, incident_id: UUID) -> R
 
 
 async def get(conn: AsyncConnection, *, caller: Caller, incident_id: UUID) -> IncidentView:
-    """One incident the caller may see, with its aliases; a Problem (404) otherwise."""
+    """One incident the caller may see, with its aliases and proposals; a Problem (404) otherwise."""
     row = await find(conn, caller=caller, incident_id=incident_id)
-    return incident_view(row, (await aliases_of(conn, city_id=caller.city_id, ids=[incident_id]))[incident_id])
+    aliases = (await aliases_of(conn, city_id=caller.city_id, ids=[incident_id]))[incident_id]
+    found = await proposals.standing(conn, city_id=caller.city_id, parts=[incident_id, *aliases])
+    found = {incident_id: found.get(incident_id, [])}
+    return incident_view(row, aliases, (await _shown(conn, caller.city_id, found))[incident_id])
+
+
+async def _shown(
+    conn: AsyncConnection, city_id: str, found: Mapping[UUID, Sequence[Standing]]
+) -> dict[UUID, list[ProposalView]]:
+    """The proposals of incidents as they are told to an office that may not see the other one."""
+    ids = {one.other for its in found.values() for one in its}
+    if not ids:
+        return {key: [] for key in found}
+    rows = await conn.execute(
+        select(Incident.id, Incident.hazard, Incident.level, Incident.town_code).where(
+            Incident.city_id == city_id, Incident.id.in_(ids)
+        )
+    )
+    others = {row.id: row for row in rows}
+    towns = await lookup.places(conn, {row.town_code or city_id for row in others.values()})
+    return {
+        key: [proposal_view(one, others[one.other], towns[others[one.other].town_code or city_id].name) for one in its]
+        for key, its in found.items()
+    }
 
 
 async def aliases_of(conn: AsyncConnection, *, city_id: str, ids: Collection[UUID]) -> dict[UUID, list[UUID]]:
@@ -338,6 +363,7 @@ async def list_incidents(
     caller: Caller,
     states: Sequence[str] | None,
     hazards: Sequence[str] | None,
+    proposed: bool | None,
     aliases: bool,
     drill_id: UUID | None,
     limit: int,
@@ -345,8 +371,12 @@ async def list_incidents(
 ) -> tuple[list[IncidentView], str | None]:
     """Incidents the caller may see, the last opened first, and the cursor of the next page; real, or one drill's.
 
-    With `aliases` also those that were merged into others.
+    With `aliases` also those that were merged into others; `proposed` are those that may be one with another, with
+    their proposals, or the others.
     """
+    waiting: dict[UUID, list[Standing]] = {}
+    if proposed is not None:
+        waiting = await proposals.standing(conn, city_id=caller.city_id)
     query = readable(caller).where(of_drill(Incident, drill_id))
     if not aliases:
         query = query.where(Incident.merged_into.is_(None))
@@ -354,15 +384,23 @@ async def list_incidents(
         query = query.where(Incident.state.in_(states))
     if hazards:
         query = query.where(Incident.hazard.in_(hazards))
+    if proposed is not None:
+        has_any = among(conn.dialect.name, Incident.id, "waiting")
+        query = query.where(has_any if proposed else not_(has_any))
     if cursor is not None:
         query = query.where(tuple_(Incident.opened_at, Incident.id) < paging.decode_moment("incidents", cursor))
-    rows = (await conn.execute(query.order_by(Incident.opened_at.desc(), Incident.id.desc()).limit(limit + 1))).all()
+    query = query.order_by(Incident.opened_at.desc(), Incident.id.desc()).limit(limit + 1)
+    bound = {} if proposed is None else {"waiting": list(waiting)}
+    rows = (await conn.execute(query, bound)).all()
     after = None
     if len(rows) > limit:
         rows = rows[:limit]
         after = paging.encode_moment("incidents", rows[-1].opened_at, rows[-1].id)
     parts = await aliases_of(conn, city_id=caller.city_id, ids=[row.id for row in rows])
-    return [incident_view(row._asdict(), parts[row.id]) for row in rows], after
+    shown: dict[UUID, list[ProposalView]] = {}
+    if proposed is not None:
+        shown = await _shown(conn, caller.city_id, {row.id: waiting.get(row.id, []) for row in rows})
+    return [incident_view(row._asdict(), parts[row.id], shown.get(row.id)) for row in rows], after
 
 
 async def timeline(

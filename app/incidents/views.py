@@ -6,6 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from app.incidents.proposed import Standing
+
 
 class Outcome(StrEnum):
     """How a matter ends."""
@@ -53,6 +55,20 @@ class Ended(BaseModel):
     at: datetime
 
 
+class ProposalView(BaseModel):
+    """Another incident that may be this one. More than this of it only those see who may see that incident."""
+
+    id: UUID = Field(description="the other incident: merge it, or dismiss it as `other`")
+    hazard: str
+    level: str
+    town: str | None = Field(description="its town's code; none: the city itself reported it")
+    town_name: str
+    distance_m: int | None = Field(description="between the nearest reports of the two; none: not known")
+    text: str = Field(description="why they may be one")
+    text_zh: str
+    proposed_at: datetime
+
+
 class IncidentView(BaseModel):
     """The event in the world, as its reports tell it."""
 
@@ -70,6 +86,9 @@ class IncidentView(BaseModel):
     drill_id: UUID | None = Field(description="the drill it belongs to; none: it is real")
     merged_into: UUID | None = Field(None, description="it is an alias of that incident, which has its reports")
     aliases: list[UUID] = Field(default_factory=list, description="incidents that were merged into this one")
+    proposals: list[ProposalView] | None = Field(
+        None, description="incidents that may be this one, the nearest first; null: this answer does not tell"
+    )
     assigned: Assigned | None = None
     ended: Ended | None = Field(None, description="the outcome, while the matter is closed")
 
@@ -87,7 +106,9 @@ class IncidentStepView(BaseModel):
     text_zh: str
 
 
-def incident_view(row: Mapping[str, Any], aliases: Sequence[UUID] = ()) -> IncidentView:
+def incident_view(
+    row: Mapping[str, Any], aliases: Sequence[UUID] = (), proposals: Sequence[ProposalView] | None = None
+) -> IncidentView:
     """A row of `incidents` as the wire shows it."""
     return IncidentView(
         id=row["id"],
@@ -104,8 +125,24 @@ def incident_view(row: Mapping[str, Any], aliases: Sequence[UUID] = ()) -> Incid
         drill_id=row["drill_id"],
         merged_into=row["merged_into"],
         aliases=list(aliases),
+        proposals=None if proposals is None else list(proposals),
         assigned=_assigned(row),
         ended=_ended(row),
+    )
+
+
+def proposal_view(standing: Standing, other: Any, town: str) -> ProposalView:
+    """A proposal as the one of its incidents shows it; `other` is the other one's row, `town` the name of its town."""
+    return ProposalView(
+        id=other.id,
+        hazard=other.hazard,
+        level=other.level,
+        town=other.town_code,
+        town_name=town,
+        distance_m=None if standing.metres is None else round(standing.metres),
+        text=standing.text,
+        text_zh=standing.text_zh,
+        proposed_at=standing.proposed_at,
     )
 
 

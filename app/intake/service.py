@@ -124,12 +124,7 @@ async def accept(
 
     # Each report gets its level and its incident: pure decisions.
     threads: dict[UUID, _Thread] = {}
-    limits = matching.Limits(
-        window=timedelta(hours=policy.incidents.match_window_hours),
-        radius_m=policy.incidents.match_radius_m,
-        radius_window=timedelta(hours=policy.incidents.match_radius_hours),
-        similarity=policy.incidents.match_similarity,
-    )
+    limits = matching.limits_of(policy.incidents)
     for one in taken:
         place = places[one.node]
         if one.incident_id is not None and one.id not in may_join:

@@ -15,6 +15,7 @@ from app.core.errors import Problem
 from app.core.tags import must_be_at
 from app.hazards.cap import Level
 from app.hazards.policy import Policy
+from app.incidents import proposed
 from app.incidents.views import Outcome, incident_view, is_ended
 from app.matters import covering, held, written
 from app.matters.held import Held, Row
@@ -125,6 +126,8 @@ async def _merge(
     standing = recount([*told, *openings([found.rows[one] for one in parts], steps)], [before(target), before(source)])
     target = await written.change(conn, target, **as_row(standing))
     covered, came = await covering.merge(conn, log, caller=caller, source=source, into=target, rules=rules)
+
+    await proposed.accept(conn, city_id=city_id, parts=parts, by=caller.node, reason=reason, now=now)
 
     # The source stays, as it was, under its own id; what was part of it is part of the other now.
     kept = {

@@ -7,8 +7,8 @@ from app.core.caller import Caller, may
 from app.core.database import database_of
 from app.core.tags import IfMatch, tagged
 from app.core.texts import clean
-from app.matters import merging, outcome, splitting
-from app.matters.schemas import Assign, End, Merge, Reopen, Split
+from app.matters import dismissing, merging, outcome, splitting
+from app.matters.schemas import Assign, Dismiss, End, Merge, Reopen, Split
 from app.matters.views import Acted, Regrouped
 
 router = APIRouter(prefix="/v1/incidents", tags=["incidents"])
@@ -57,6 +57,26 @@ async def split_incident(
             reason=reason,
             version=body.version if version is None else version,
             dry_run=body.dry_run,
+            now=request.app.state.clock.now(),
+        ),
+    )
+
+
+@router.post("/{incident_id}/dismiss")
+async def dismiss_proposal(
+    request: Request, response: Response, caller: Desk, incident_id: UUID, body: Dismiss, version: IfMatch = None
+) -> Regrouped:
+    """Say that the incident and another one, proposed as one, are two: for good."""
+    reason, _ = clean(body.reason, pointer="/reason", required=True)
+    return _tagged(
+        response,
+        await dismissing.dismiss(
+            database_of(request),
+            caller=caller,
+            incident_id=incident_id,
+            other=body.other,
+            reason=reason,
+            version=body.version if version is None else version,
             now=request.app.state.clock.now(),
         ),
     )

@@ -55,6 +55,21 @@ class Split(BaseModel):
         return self
 
 
+class Dismiss(BaseModel):
+    """Which incident it is not one with, though that was proposed, and why."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {"other": "0199a4c2-7f2e-7000-8000-52b8a1d0c3e4", "reason": "【演练】两段不同的堤"}
+        },
+    )
+
+    other: UUID
+    reason: Reason
+    version: Version = None
+
+
 class Assign(BaseModel):
     """The office that leads from now on, and until when the matter is to be settled."""
 

@@ -17,8 +17,9 @@ from app.core.errors import Problem
 from app.core.ids import new_id
 from app.core.tags import must_be_at
 from app.hazards.policy import Policy
-from app.incidents import matching
+from app.incidents import matching, proposed
 from app.incidents.models import Incident
+from app.incidents.proposals import ordered
 from app.incidents.views import incident_view, is_ended
 from app.matters import covering, held, written
 from app.matters.held import Held, Row
@@ -215,6 +216,19 @@ async def _finish(
     await written.move(conn, log, parting.left, to=leaves["id"], reason=reason)
     stands = {"stands": covering.told_pairs(covered.stands)} if covered.stands else None
     await written.note(conn, log, leaves, kind=kind, text=text, text_zh=text_zh, other=stays["id"], kept=stands)
+    # An office has said that they are two: nothing proposes them to it again.
+    await proposed.dismiss(
+        conn,
+        city_id=stays["city_id"],
+        parts=[stays["id"], *found.aliases[stays["id"]]],
+        others=[leaves["id"], *found.aliases[leaves["id"]]],
+        pair=ordered(stays["id"], leaves["id"]),
+        by=found.place.code,
+        reason=reason,
+        text=text,
+        text_zh=text_zh,
+        now=log.now,
+    )
     count = len(parting.left)
     await written.note(
         conn,

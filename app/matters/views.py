@@ -26,6 +26,11 @@ ENDED = Notice(
     text="It has this outcome already: nothing was changed.",
     text_zh="已有该结果，未作更改。",
 )
+DISMISSED = Notice(
+    code="incident_dismissed_before",
+    text="These two were said to be different already: nothing was changed.",
+    text_zh="此前已确认两起事件不同，未作更改。",
+)
 IS_OPEN = Notice(code="incident_is_open", text="It is open: nothing was changed.", text_zh="该事件未结，未作更改。")
 
 

@@ -36,7 +36,7 @@ async def act(
     client: httpx.AsyncClient, headers: dict[str, str], incident: str, verb: str, **body: Any
 ) -> httpx.Response:
     """POST /v1/incidents/{id}/{verb}."""
-    if verb in ("merge", "split", "reopen"):
+    if verb in ("merge", "split", "reopen", "dismiss"):
         body = {"reason": "【演练】同一险情", **body}
     return await client.post(f"/v1/incidents/{incident}/{verb}", headers=headers, json=body)
 
