@@ -87,6 +87,12 @@ def on_incident(verb: str, **body: Any) -> Prepare:
         if verb == "split":
             second = await world.report(by, incident_id=one["incident_id"])
             sent["reports"] = [second["id"]]
+        if verb == "dismiss":
+            # Of the halves of a split it was said before: whoever may say it, may again.
+            second = await world.report(by, incident_id=one["incident_id"])
+            parted = {"reports": [second["id"]], **REASON}
+            made = await world.made(TOWN, "desk", f"/v1/incidents/{one['incident_id']}/split", **parted)
+            sent["other"] = made["other"]["id"]
         if verb == "assign":
             sent["node"] = by
         return f"/v1/incidents/{one['incident_id']}/{verb}", {"json": sent}
@@ -265,6 +271,12 @@ ROWS = [
         "POST /v1/incidents/{incident_id}/split",
         "desk",
         on_incident("split", **REASON),
+        "403:desk_above 404:not_found ok 404:not_found ok 404:not_found",
+    ),
+    Row(
+        "POST /v1/incidents/{incident_id}/dismiss",
+        "desk",
+        on_incident("dismiss", **REASON),
         "403:desk_above 404:not_found ok 404:not_found ok 404:not_found",
     ),
     Row(
