@@ -78,7 +78,7 @@ async def acknowledge(
     if row["state"] == "closed":
         return alert_acted(row, CLOSED)
     owner = row["owner"]
-    if owner and row["until"] == until:
+    if owner and row["until"] == until and row["gathered_until"] is None:
         return alert_acted(row, OWN)
     must_be_at(row["version"], version)
     taken = owner or {
@@ -97,6 +97,10 @@ async def acknowledge(
             "until": until,
             "due_at": None,
             "escalation_next_at": None,
+            # All offices that have reported it by now.
+            "covered": sorted(row["urgent_offices"]),
+            "gathered_until": None,
+            "last_owner": None,
         },
         f"{place.name} takes it on" + (f" until {_clock(until)}." if until else "."),
         f"{place.name}已确认" + (f"，时限至 {_clock(until)}。" if until else "。"),
@@ -190,6 +194,7 @@ def closing(reason: str, now: datetime) -> dict[str, Any]:
         "until": None,
         "due_at": None,
         "escalation_next_at": None,
+        "gathered_until": None,
     }
 
 

@@ -58,6 +58,7 @@ async def next_due(conn: AsyncConnection, *, city_id: str) -> datetime | None:
     times = union_all(
         select(func.min(Alert.escalation_next_at).label("at")).where(Alert.city_id == city_id),
         select(func.min(Alert.until)).where(Alert.city_id == city_id),
+        select(func.min(Alert.gathered_until)).where(Alert.city_id == city_id),
         select(func.min(Custody.bypass_at)).where(Custody.city_id == city_id),
     ).subquery()
     due: datetime | None = (await conn.execute(select(func.min(times.c.at)))).scalar_one()
@@ -75,7 +76,7 @@ async def advance(conn: AsyncConnection, *, city_id: str, now: datetime, limit: 
         select(*COLUMNS)
         .where(
             Alert.city_id == city_id,
-            or_(Alert.escalation_next_at <= now, Alert.until <= now, Alert.id.in_(late)),
+            or_(Alert.escalation_next_at <= now, Alert.until <= now, Alert.gathered_until <= now, Alert.id.in_(late)),
         )
         .order_by(Alert.id)
         .limit(limit)

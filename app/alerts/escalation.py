@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from app.alerts import new_offices
 from app.hazards.cap import Level
 
 Row = Mapping[str, Any]
@@ -114,10 +115,28 @@ def unowned(row: Row, now: datetime) -> dict[str, Any]:
     return {
         "state": "raised",
         "owner": None,
+        "last_owner": None,
         "acknowledged_at": None,
         "until": None,
+        "gathered_until": None,
         "due_at": now,
         **begin(row["policy"] or {}, row["level"], now),
+    }
+
+
+def asked_again(row: Row, now: datetime) -> dict[str, Any]:
+    """What is written to an acknowledged alert that another office raises again: its owner is asked first."""
+    changes = unowned(row, now) | {"last_owner": row["owner"], "rearmed_at": now}
+    found = plan(row["policy"], row["level"])
+    if found is None or row["owner"]["node"] != row["city_id"]:
+        return changes
+    step = _first_of_city(found)
+    since = now - found.after[step - 1]
+    standing = reach(found, step, since=since, now=now)
+    return changes | {
+        "escalation_step": standing.step,
+        "escalation_next_at": standing.next_at,
+        "escalation_from": since,
     }
 
 
@@ -149,6 +168,9 @@ def turns(row: Row, now: datetime) -> Iterator[Turn]:
 
 
 def _next_turn(row: Row, now: datetime) -> Turn | None:
+    if row["state"] == "acknowledged" and row["gathered_until"] is not None and row["gathered_until"] <= now:
+        why = new_offices.reason(new_offices.uncovered(row), row["owner"])
+        return Turn("alert.rearmed", asked_again(row, now), why["text"], why["text_zh"], why["rule"])
     if row["state"] == "acknowledged" and row["until"] is not None and row["until"] <= now:
         office = row["owner"].get("name") or row["owner"]["node"]
         return Turn(
@@ -186,11 +208,16 @@ def to_city(row: Row, now: datetime) -> dict[str, Any]:
     found = plan(row["policy"], row["level"])
     if row["state"] != "raised" or found is None:
         return {}
-    first = next((number for number, to in enumerate(found.to, 1) if any(map(_of_city, to))), len(found.to))
+    first = _first_of_city(found)
     if row["escalation_step"] >= first:
         return {}
     standing = reach(found, first, since=row["escalation_from"] or now, now=now)
     return {"escalation_step": standing.step, "escalation_next_at": standing.next_at}
+
+
+def _first_of_city(found: Plan) -> int:
+    """The first step that names an office of the city; the last where none does."""
+    return next((number for number, to in enumerate(found.to, 1) if any(map(_of_city, to))), len(found.to))
 
 
 def _of_city(target: str) -> bool:

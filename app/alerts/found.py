@@ -5,7 +5,7 @@ alerts one transaction raises.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -125,7 +125,8 @@ async def _raise(
         hazard=incident["hazard"],
         place=raising.Place(place.city_id, place.code, place.name, place.path, incident["nodes"]),
         reports=incident["reports"],
-        rules=raising.Rules(levels=frozenset(Level), snapshot=policy.snapshot(tempo)),
+        # What a machine found is an alert at any level.
+        rules=replace(raising.Rules.of(policy, tempo), levels=frozenset(Level)),
         now=now,
         drill_id=incident["drill_id"],
         origin=origin,

@@ -39,6 +39,19 @@ class Alert(Base):
     escalation_next_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     escalation_from: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="what the steps' delays count from")
     policy: Mapped[dict[str, Any] | None] = mapped_column(Json, comment="the policy it was raised under")
+    urgent_offices: Mapped[dict[str, str]] = mapped_column(
+        Json, default=dict, server_default="{}", comment="with an urgent report on it: name by code"
+    )
+    covered: Mapped[list[str]] = mapped_column(
+        Json, default=list, server_default="[]", comment="those of them that were there when it was acknowledged"
+    )
+    rearmed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="last raised again by another office")
+    gathered_until: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, comment="offices that reported since raise it again then, together"
+    )
+    last_owner: Mapped[dict[str, Any] | None] = mapped_column(
+        Json, comment="who had it when another office raised it again: is asked first"
+    )
     drill_id: Mapped[UUID | None] = mapped_column(comment="none: it is real")
     origin: Mapped[str] = mapped_column(
         String(10), default="reports", server_default="reports", comment="reports, silence or detection"
@@ -60,6 +73,7 @@ class Alert(Base):
         Index(None, "city_id", "state", "raised_at"),
         Index(None, "city_id", "escalation_next_at"),
         Index(None, "city_id", "until"),
+        Index(None, "city_id", "gathered_until"),
     )
 
 

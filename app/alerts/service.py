@@ -47,6 +47,11 @@ _CHANGING = (
     "escalation_next_at",
     "escalation_from",
     "policy",
+    "urgent_offices",
+    "covered",
+    "rearmed_at",
+    "gathered_until",
+    "last_owner",
 )
 
 

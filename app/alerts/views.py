@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.alerts.escalation import plan, targets
+from app.alerts.new_offices import uncovered
 from app.core.times import Time
 from app.reports.views import Notice, Reason
 
@@ -25,6 +26,13 @@ class Owner(BaseModel):
     name: str | None = None
     label: str
     at: datetime
+
+
+class NewOffice(BaseModel):
+    """An office that reported the alert after it had been acknowledged."""
+
+    code: str
+    name: str
 
 
 class Escalation(BaseModel):
@@ -79,6 +87,12 @@ class AlertView(BaseModel):
     raised_at: datetime
     due_at: datetime | None = Field(description="to be acknowledged by")
     owner: Owner | None
+    last_owner: Owner | None = Field(
+        None, description="who had acknowledged it when another office raised it again, and is asked first"
+    )
+    new_offices: list[NewOffice] = Field(
+        default_factory=list, description="those that reported it since: one acknowledgement covers them all"
+    )
     until: datetime | None = Field(None, description="the acknowledgement lasts until then; none: until it is closed")
     escalation: Escalation
     reports: int
@@ -220,6 +234,10 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
         "raised_at": row["raised_at"],
         "due_at": row["due_at"],
         "owner": Owner.model_validate(row["owner"]) if row["owner"] else None,
+        "last_owner": Owner.model_validate(row["last_owner"]) if row["last_owner"] else None,
+        "new_offices": [NewOffice.model_construct(code=code, name=name) for code, name in uncovered(row).items()]
+        if row["last_owner"] or row["gathered_until"]
+        else [],
         "until": row["until"],
         "escalation": Escalation.model_construct(
             step=row["escalation_step"],

@@ -10,7 +10,7 @@ from uuid import UUID
 from app.core.clock import day_of
 from app.detection.cluster import linked
 from app.detection.lookout import CLUSTER, DISEASE, LATE, Finding, limits_of
-from app.evaluation.courses import Act, Courses, Due
+from app.evaluation.courses import Act, Courses, Due, Gather
 from app.evaluation.early import Early
 from app.evaluation.neighbours import MOMENT, Neighbours
 from app.evaluation.outcome import AlarmRow, AlertRow, Outcome, ReportRow, differs
@@ -57,8 +57,8 @@ class Replay:
         self._near = Neighbours(policy), Neighbours(in_force)
         self._waiting: deque[Told] = deque()
         self._courses = {
-            False: Courses(_due(in_force)),
-            True: Courses(_due(policy)),
+            False: Courses(_due(in_force), _gather(in_force)),
+            True: Courses(_due(policy), _gather(policy)),
         }
         for incident, level in before.active.items():
             for courses in self._courses.values():
@@ -117,9 +117,12 @@ class Replay:
             )
         incident = one.seen.incident_id
         self._catch_up(incident, one.received_at)
-        self._courses[False].said(incident, one.received_at, one.level, raises=one.alerted)
+        office = one.seen.sighting.node
+        # What an alert has may be less than urgent: then it is no office's cry.
+        cries = office if one.level in self._in_force.alerts.levels else None
+        self._courses[False].said(incident, one.received_at, one.level, raises=one.alerted, office=cries)
         raises = decision.level in self._policy.alerts.levels
-        self._courses[True].said(incident, one.received_at, decision.level, raises=raises)
+        self._courses[True].said(incident, one.received_at, decision.level, raises=raises, office=office)
         level = self._policy.detection.raises
         if level is not None:
             for finding in findings:
@@ -201,6 +204,10 @@ class Replay:
 
 def _due(policy: Policy) -> Due:
     return lambda level, at: policy.alerts.due(level) * policy.tempo(day_of(at))
+
+
+def _gather(policy: Policy) -> Gather:
+    return lambda at: policy.alerts.gather * policy.tempo(day_of(at))
 
 
 def _situation(one: Told, neighbours: int) -> Situation:

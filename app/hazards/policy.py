@@ -97,6 +97,7 @@ class AlertsPolicy(Part):
 
     levels: tuple[Level, ...]
     due_minutes: dict[Level, Minutes]
+    gather_minutes: float = Field(10, ge=0, le=240)
 
     @model_validator(mode="after")
     def _is_sound(self) -> "AlertsPolicy":
@@ -109,6 +110,11 @@ class AlertsPolicy(Part):
     def due(self, level: Level) -> timedelta:
         """Until an alert of this level must have been acknowledged."""
         return timedelta(minutes=self.due_minutes[level])
+
+    @property
+    def gather(self) -> timedelta:
+        """How long after an office has raised an acknowledged alert again the next ones are gathered."""
+        return timedelta(minutes=self.gather_minutes)
 
 
 # What a policy file from before says nothing of: how long an office has to take on what it has opened.

@@ -227,13 +227,13 @@ async def _alert(
     at = (await lookup.places(conn, {incident["node_code"]}))[incident["node_code"]]
     change = raising.next_alert(
         current,
-        [raising.Said(decision.level, reasons, one.summary[:HEADLINE])],
+        [raising.Said(decision.level, reasons, one.summary[:HEADLINE], {place.code: place.name})],
         alert_id=new_id(),
         incident_id=incident["id"],
         hazard=incident["hazard"],
         place=raising.Place(at.city_id, at.code, at.name, at.path, incident["nodes"]),
         reports=incident["reports"],
-        rules=raising.Rules(levels=frozenset(policy.alerts.levels), snapshot=policy.snapshot(tempo)),
+        rules=raising.Rules.of(policy, tempo),
         now=now,
         drill_id=row["drill_id"],
     )

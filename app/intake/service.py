@@ -1,6 +1,6 @@
 """The main job: reports in, and everything they cause, in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -29,6 +29,7 @@ from app.intake.submission import Submission
 from app.intake.views import QuarantineView, quarantine_view
 from app.nodes import lookup
 from app.nodes.lookup import Place
+from app.nodes.offices import offices
 from app.reports import service as reports
 from app.reports import versions
 from app.reports.events import event as report_event
@@ -183,10 +184,11 @@ async def accept(
     if matched_ids:
         known_alerts = await alerts.active(conn, city_id=city_id, incidents=matched_ids)
     tempo = policy.tempo(day_of(now)) / (drill.pace if drill else 1.0)
-    rules = raising.Rules(levels=frozenset(policy.alerts.levels), snapshot=policy.snapshot(tempo))
+    rules = raising.Rules.of(policy, tempo)
+    today = await _successors(conn, threads, known_alerts, rules)
     changes: dict[UUID, raising.Change] = {}
     for incident_id, thread in threads.items():
-        change = _alert(thread, known_alerts.get(incident_id), rules, now)
+        change = _alert(thread, known_alerts.get(incident_id), rules, now, today)
         if change is not None:
             changes[incident_id] = change
         for accepted in thread.accepted:
@@ -389,10 +391,39 @@ def _attach(
     return found
 
 
-def _alert(thread: _Thread, current: alerts.Row | None, rules: raising.Rules, now: datetime) -> raising.Change | None:
+async def _successors(
+    conn: AsyncConnection, threads: dict[UUID, _Thread], known: dict[UUID, alerts.Row], rules: raising.Rules
+) -> Mapping[str, str]:
+    """What offices are part of today, where an acknowledged alert hears of one that it does not cover."""
+    found: set[str] = set()
+    for incident_id, current in known.items():
+        thread = threads.get(incident_id)
+        if thread is None or current["state"] != "acknowledged":
+            continue
+        new = {one.place.code for one in thread.accepted if one.decision.level in rules.levels}
+        if not new <= set(current["covered"]):
+            found |= new | set(current["covered"])
+    if not found:
+        return {}
+    known_offices = await offices(conn, found)
+    return {code: known_offices.today(code) for code in found}
+
+
+def _alert(
+    thread: _Thread,
+    current: alerts.Row | None,
+    rules: raising.Rules,
+    now: datetime,
+    today: Mapping[str, str],
+) -> raising.Change | None:
     return raising.next_alert(
         current,
-        [raising.Said(one.decision.level, one.reasons, one.submission.summary[:HEADLINE]) for one in thread.accepted],
+        [
+            raising.Said(
+                one.decision.level, one.reasons, one.submission.summary[:HEADLINE], {one.place.code: one.place.name}
+            )
+            for one in thread.accepted
+        ],
         alert_id=new_id(),
         incident_id=thread.row["id"],
         hazard=thread.row["hazard"],
@@ -403,6 +434,7 @@ def _alert(thread: _Thread, current: alerts.Row | None, rules: raising.Rules, no
         rules=rules,
         now=now,
         drill_id=thread.row["drill_id"],
+        today=today,
     )
 
 

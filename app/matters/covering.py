@@ -45,7 +45,7 @@ class Rules:
     def of_reports(self) -> raising.Rules:
         """As for a report that comes now."""
         tempo = self.policy.tempo(day_of(self.now)) / (self.drill.pace if self.drill else 1.0)
-        return raising.Rules(frozenset(self.policy.alerts.levels), self.policy.snapshot(tempo))
+        return raising.Rules.of(self.policy, tempo)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +71,20 @@ async def merge(
     if theirs is None:
         return Covered([await _carry(conn, log, ours, into)], []), ours["id"]
     level = Level(ours["level"])
-    change = await _next(conn, theirs, [Said(level, ours["reasons"], ours["headline"])], into, rules)
+    # Who acknowledged the source's covers its offices; where nobody did, their cry is not lost in the other's.
+    covered = [*theirs["covered"], *(ours["urgent_offices"] if ours["state"] == "acknowledged" else ())]
+    said = [Said(level, ours["reasons"], ours["headline"], ours["urgent_offices"])]
+    change = await _next(conn, {**theirs, "covered": list(dict.fromkeys(covered))}, said, into, rules)
     assert change is not None
     row = {**change.row, **(_sooner(change.row, ours) if ours["state"] == change.row["state"] == "raised" else {})}
     changes = {key: value for key, value in row.items() if value != theirs[key]}
-    said = Done(
+    done = Done(
         change.event,
         changes,
         f"It stands for the alert of {ours['node_name']} ({level.en}) as well: their incidents are one.",
         f"事件已合并，本警报同时代表{ours['node_name']}的{level.zh}警报。",
     )
-    theirs = await _write(conn, log, theirs, said)
+    theirs = await _write(conn, log, theirs, done)
     visible = select(Alert.id).where(alerts.readable(caller), Alert.id == ours["id"])
     if (await conn.execute(visible)).first() is None:
         return Covered([theirs, ours], []), ours["id"]
@@ -170,7 +173,16 @@ async def _raise(
         "text": f"Split from “{before_of['headline']}”, whose alert ({Level(before['level']).en}) is open.",
         "text_zh": f"从“{before_of['headline']}”拆分，其{Level(before['level']).zh}警报尚未关闭。",
     }
-    said = [Said(_gravest(row, tellings), [why, *row["reasons"]], row["summary"][:140]) for row in urgent]
+    names = before["urgent_offices"]
+    said = [
+        Said(
+            _gravest(row, tellings),
+            [why, *row["reasons"]],
+            row["summary"][:140],
+            {row["node_code"]: names.get(row["node_code"], row["node_code"])},
+        )
+        for row in urgent
+    ]
     change = await _next(conn, None, said, incident, rules)
     assert change is not None
     await alerts.store(conn, [change.row])

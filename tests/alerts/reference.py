@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+GATHER = timedelta(minutes=10)
 RISING = ("routine", "blue", "yellow", "orange", "red")
 
 
@@ -80,12 +81,19 @@ class Life:
     reports: int = 1
     version: int = 0
     why: str | None = None
+    office: str = ""
+    """Whose report raised it."""
+    urgent: set[str] = field(init=False)
+    covered: set[str] = field(default_factory=set)
+    rearmed_at: datetime | None = None
+    gathered_until: datetime | None = None
     sent_up_at: datetime | None = None
     """When an office sent it up, if that was the last that one did."""
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     held: dict[str, Held] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.urgent = {self.office}
         self._raise()
         self._tell("alert.raised")
 
@@ -93,11 +101,19 @@ class Life:
     def plan(self) -> Plan:
         return self.plans[self.level]
 
-    def report(self, level: str, reports: int) -> None:
+    def report(self, level: str, reports: int, office: str) -> None:
         """One more report of the incident."""
         self.reports = reports
+        if level in self.plans:
+            self.urgent.add(office)
         if RISING.index(level) <= RISING.index(self.level):
-            self._tell("alert.updated")
+            if self.state != "acknowledged" or self.urgent <= self.covered:
+                self._tell("alert.updated")
+            elif self.rearmed_at is None or self.rearmed_at + GATHER <= self.now:
+                self._raise_by_another_office()
+            else:
+                self.gathered_until = self.rearmed_at + GATHER
+                self._tell("alert.updated")
             return
         self.level, self.why = level, None
         if self.state == "acknowledged":
@@ -131,14 +147,15 @@ class Life:
             return "alert_closed"
         if self.owner and self.owner.node != who.node:
             return "owned"
-        if self.owner and self.until == until:
+        if self.owner and self.until == until and self.gathered_until is None:
             return "alert_yours"
         self.sent_up_at = None
         if who.tier == "town":
             for one in self.held.values():
                 one.state, one.bypass_at = "acknowledged", None
         self.state, self.owner, self.until = "acknowledged", self.owner or who, until
-        self.due_at = self.next_at = None
+        self.due_at = self.next_at = self.gathered_until = None
+        self.covered = set(self.urgent)
         return self._tell("alert.acknowledged")
 
     def release(self, who: Office) -> str:
@@ -175,6 +192,7 @@ class Life:
         for one in self.held.values():
             one.bypass_at = None
         self.state, self.until, self.due_at, self.next_at = "closed", None, None, None
+        self.gathered_until = None
         return self._tell("alert.closed")
 
     def pass_time(self, now: datetime) -> None:
@@ -189,6 +207,8 @@ class Life:
                 self._stand(self.plan.city_step)
             self.why = "escalation.bypass"
             self._tell("alert.bypassed")
+        if self.gathered_until is not None and self.gathered_until <= now:
+            self._raise_by_another_office()
         if self.until is not None and self.until <= now:
             self._raise()
             self.why = "alert.until"
@@ -217,8 +237,19 @@ class Life:
         owner = self.owner if self.state == "acknowledged" else None
         return owner is None or owner.node == who.node or who.above > owner.above
 
+    def _raise_by_another_office(self) -> None:
+        """The owner is asked first: where that is the city, its step is the first."""
+        owner = self.owner
+        self._raise()
+        if owner is not None and owner.tier == "city":
+            self.since = self.now - timedelta(minutes=self.plan.after[self.plan.city_step - 1])
+            self._stand(self.plan.city_step)
+        self.rearmed_at, self.why = self.now, "alert.new_office"
+        self._tell("alert.rearmed")
+
     def _raise(self) -> None:
         self.state, self.owner, self.until, self.since = "raised", None, None, self.now
+        self.gathered_until = None
         self.due_at = self.now + timedelta(minutes=self.plan.due)
         self._stand(1)
 

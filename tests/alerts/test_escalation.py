@@ -45,6 +45,7 @@ def raised(level: str = "orange", **changes: Any) -> dict[str, Any]:
         "state": "raised",
         "owner": None,
         "until": None,
+        "gathered_until": None,
         "policy": SNAPSHOT,
         "reasons": [],
     }

@@ -131,11 +131,11 @@ class Lives(RuleBasedStateMachine):
         alert_id = self.active.get(place)
         if alert_id is not None:
             self.lives[alert_id].now = now
-            self.lives[alert_id].report(level, self.reports[place])
+            self.lives[alert_id].report(level, self.reports[place], village)
         elif urgent:
             alert_id = self.active[place] = stored["alert_id"]
             assert alert_id not in self.lives
-            self.lives[alert_id] = Life(self.plans, level, now, reports=self.reports[place])
+            self.lives[alert_id] = Life(self.plans, level, now, reports=self.reports[place], office=village)
             self.town_of[alert_id] = PARENT[place]
         assert stored["alert_id"] == alert_id
         if alert_id is not None:

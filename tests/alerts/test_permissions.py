@@ -95,6 +95,7 @@ async def test_after_a_merge_across_towns_the_city_acts_and_the_owner_may_only_h
     theirs = await raise_alert(client, as_, FAR_VILLAGE)
     town, city = as_(TOWN, "desk"), as_(CITY, "desk")
     await act(client, town, ours["alert_id"], "acknowledge")
+    await act(client, city, theirs["alert_id"], "acknowledge")
     await done(client, city, theirs["incident_id"], "merge", into=ours["incident_id"])
     alert = ours["alert_id"]
 

@@ -10,7 +10,7 @@ DUE = {Level.RED: 5, Level.ORANGE: 15, Level.YELLOW: 60, Level.BLUE: 240, Level.
 
 
 def course() -> Course:
-    return Course(lambda level, _: timedelta(minutes=DUE[level]))
+    return Course(lambda level, _: timedelta(minutes=DUE[level]), lambda _: timedelta(minutes=10))
 
 
 def at(minutes: float) -> datetime:
@@ -99,3 +99,24 @@ def test_acts_without_an_alert_change_nothing() -> None:
     found.end(at(1))
 
     assert found.alerts == []
+
+
+def test_another_office_raises_an_acknowledged_alert_again_and_those_that_follow_soon_are_gathered() -> None:
+    found = course()
+    found.said(at(0), Level.ORANGE, raises=True, office="A")
+    found.act(Act(at(1), "acknowledged"))
+    found.said(at(2), Level.ORANGE, raises=True, office="A")
+    assert found.alerts[0].again == 0
+
+    found.said(at(3), Level.ORANGE, raises=True, office="B")
+    assert found.alerts[0].again == 1
+    found.act(Act(at(4), "acknowledged"))
+    found.said(at(5), Level.ORANGE, raises=True, office="C")
+    found.said(at(6), Level.ROUTINE, raises=False, office="D")
+    assert found.alerts[0].again == 1
+
+    # At the thirteenth minute the window ends: C has been waiting, D had nothing urgent.
+    found.act(Act(at(14), "acknowledged"))
+    assert (found.alerts[0].again, found.alerts[0].late) == (2, 0)
+    found.end(at(600))
+    assert (found.alerts[0].again, found.alerts[0].late) == (2, 0)
