@@ -1,4 +1,5 @@
-"""Incidents that may be one: proposals, and how far into each city's log its reports have been compared."""
+"""Incidents that may be one: proposals, how far into each city's log reports have been compared, and since when
+an incident was observed."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -56,7 +57,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("city_id", name=op.f("pk_proposal_cursors")),
     )
 
+    comment = "none: written by an older version, as last_observed_at"
+    first = sa.Column("first_observed_at", at, nullable=True, comment=comment)
+    op.add_column("incidents", first)
+    incidents = sa.table(
+        "incidents", *map(sa.column, ("city_id", "id", "merged_into", "last_observed_at", "first_observed_at"))
+    )
+    reports = sa.table("reports", *map(sa.column, ("city_id", "incident_id", "observed_at")))
+    earliest = (
+        sa.select(sa.func.min(reports.c.observed_at))
+        .where(reports.c.city_id == incidents.c.city_id, reports.c.incident_id == incidents.c.id)
+        .scalar_subquery()
+    )
+    op.execute(incidents.update().values(first_observed_at=sa.func.coalesce(earliest, incidents.c.last_observed_at)))
+
 
 def downgrade() -> None:
+    op.drop_column("incidents", "first_observed_at")
     op.drop_table("proposal_cursors")
     op.drop_table("proposals")

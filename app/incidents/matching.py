@@ -52,6 +52,7 @@ class Candidate:
     node_code: str
     town_code: str | None
     hazard: str
+    first_observed_at: datetime
     last_observed_at: datetime
     lat: float | None
     lon: float | None
@@ -129,19 +130,25 @@ class Index:
 
     def __init__(self, candidates: Iterable[Candidate]) -> None:
         self._by_key: dict[str, list[Candidate]] = defaultdict(list)
+        self._keys: dict[UUID, set[str]] = defaultdict(set)
         for candidate in candidates:
             self.add(candidate)
 
     def add(self, candidate: Candidate) -> None:
         """One candidate more."""
-        self._by_key[here_key(candidate.hazard, candidate.node_code)].append(candidate)
+        keys = [here_key(candidate.hazard, candidate.node_code)]
         if candidate.lat is not None and candidate.lon is not None:
-            self._by_key[near_key(candidate.hazard, candidate.lat, candidate.lon)].append(candidate)
+            keys.append(near_key(candidate.hazard, candidate.lat, candidate.lon))
+        self._keys[candidate.id].update(keys)
+        for key in keys:
+            self._by_key[key].append(candidate)
 
-    def joined(self, incident_id: UUID, town_code: str | None) -> None:
-        """This town has a report of the incident too, from here on."""
-        for found in self._by_key.values():
-            found[:] = [replace(one, towns=one.towns | {town_code}) if one.id == incident_id else one for one in found]
+    def joined(self, incident_id: UUID, town_code: str | None, at: datetime) -> None:
+        """The incident has a report of this town, observed then, from here on."""
+        for key in self._keys.get(incident_id, ()):
+            self._by_key[key] = [
+                _with(one, town_code, at) if one.id == incident_id else one for one in self._by_key[key]
+            ]
 
     def around(self, seen: Seen) -> list[Candidate]:
         """The candidates that this report may belong to; some may come twice."""
@@ -149,6 +156,15 @@ class Index:
         if seen.lat is not None and seen.lon is not None:
             keys += near_keys(seen.hazard, seen.lat, seen.lon)
         return [candidate for key in keys for candidate in self._by_key.get(key, ())]
+
+
+def _with(candidate: Candidate, town_code: str | None, at: datetime) -> Candidate:
+    return replace(
+        candidate,
+        towns=candidate.towns | {town_code},
+        first_observed_at=min(candidate.first_observed_at, at),
+        last_observed_at=max(candidate.last_observed_at, at),
+    )
 
 
 def distance_m(lat: float, lon: float, other_lat: float, other_lon: float) -> float:
@@ -206,7 +222,7 @@ def match(seen: Seen, candidates: Iterable[Candidate], limits: Limits) -> Match 
 
 def fits(seen: Seen, candidate: Candidate, limits: Limits) -> Fit | None:
     """Whether the report may tell of what the incident is about, of whichever town; None: it does not."""
-    apart = abs(candidate.last_observed_at - seen.observed_at)
+    apart = max(seen.observed_at - candidate.last_observed_at, candidate.first_observed_at - seen.observed_at)
     if candidate.hazard != seen.hazard:
         return _alike_fit(seen, candidate, limits) if apart <= limits.radius_window else None
     metres = _metres(seen, candidate)

@@ -34,6 +34,9 @@ class Incident(Base):
     reports: Mapped[int]
     opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_observed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    first_observed_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, comment="none: written by an older version, as last_observed_at"
+    )
     drill_id: Mapped[UUID | None] = mapped_column(comment="none: it is real")
     origin: Mapped[str] = mapped_column(
         String(10), default="reports", server_default="reports", comment="reports, or silence: nobody reported it"

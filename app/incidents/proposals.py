@@ -66,6 +66,7 @@ def _candidate(one: Told, number: int) -> Candidate:
         said.town_code,
         said.hazard,
         said.observed_at,
+        said.observed_at,
         said.lat,
         said.lon,
         headline,

@@ -41,7 +41,7 @@ _WHOLE = [getattr(_Whole, column.name) for column in COLUMNS]
 _PLACE = ("node_code", "town_code", "hazard", "lat", "lon", "here", "near")
 _FOUND = [getattr(Incident, name).label(f"found_{name}") for name in ("id", *_PLACE)]
 _CHANGING = (
-    *("nodes", "version", "state", "level", "headline", "reports", "last_observed_at"),
+    *("nodes", "version", "state", "level", "headline", "reports", "first_observed_at", "last_observed_at"),
     # What a correction may change while it is its only report's.
     *("hazard", "lat", "lon", "here", "near"),
 )
@@ -136,6 +136,7 @@ def _candidate(row: Any, places: Mapping[str, Place]) -> Candidate:
         row.node_code,
         row.town_code,
         row.hazard,
+        row.first_observed_at or row.last_observed_at,
         row.last_observed_at,
         row.lat,
         row.lon,
@@ -220,6 +221,7 @@ def new_row(
         "reports": 0,
         "opened_at": now,
         "last_observed_at": observed_at,
+        "first_observed_at": observed_at,
         "drill_id": drill_id,
         "origin": origin,
     }
@@ -255,6 +257,12 @@ async def find_or_open(
     )
     await store(conn, [row])
     return row, True
+
+
+def observe(row: dict[str, Any], at: datetime) -> None:
+    """Let the time that an incident spans, its row's, reach to what was observed then."""
+    row["first_observed_at"] = min(row["first_observed_at"] or row["last_observed_at"], at)
+    row["last_observed_at"] = max(row["last_observed_at"], at)
 
 
 def opened(row: Row) -> Event:

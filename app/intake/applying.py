@@ -256,7 +256,7 @@ def _lower(place: Place, was: Level, level: Level) -> dict[str, str]:
 def _incident(incident: reports.Row, before: reports.Row, after: Row, *, raised: bool) -> Row:
     """The incident's next row: never less grave than before; while this is its only report, what that says."""
     row = {**incident, "version": incident["version"] + 1}
-    row["last_observed_at"] = max(row["last_observed_at"], after["observed_at"])
+    incidents.observe(row, after["observed_at"])
     if Level(after["level"]).rank > Level(row["level"]).rank:
         row |= {"level": after["level"], "headline": after["summary"][:HEADLINE]}
         if raised:

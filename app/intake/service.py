@@ -161,14 +161,15 @@ async def accept(
                     place.town_code,
                     row["hazard"],
                     one.observed_at,
+                    one.observed_at,
                     one.lat,
                     one.lon,
                     row["headline"],
                     frozenset({place.town_code}),
                 )
             )
-        elif one.incident_id is not None:
-            open_ones.joined(thread.row["id"], place.town_code)
+        else:
+            open_ones.joined(thread.row["id"], place.town_code, one.observed_at)
         reasons = [{"rule": r.rule, "text": r.text, "text_zh": r.text_zh} for r in decision.reasons]
         if matched is not None:
             reasons.append({"rule": matched.rule, "text": matched.text, "text_zh": matched.text_zh})
@@ -384,7 +385,7 @@ def _attach(
         row["nodes"] = [*row["nodes"], place.code]
     # More is said of it, so it is not over.
     row["state"] = "open"
-    row["last_observed_at"] = max(row["last_observed_at"], one.observed_at)
+    incidents.observe(row, one.observed_at)
     if decision.level.rank > type(decision.level)(row["level"]).rank:
         row["level"] = str(decision.level)
         row["headline"] = one.summary[:HEADLINE]

@@ -97,6 +97,7 @@ def as_row(standing: Standing) -> dict[str, Any]:
         "nodes": list(standing.nodes),
         "level": str(standing.level),
         "headline": standing.headline,
+        "first_observed_at": standing.first_observed_at,
         "last_observed_at": standing.last_observed_at,
     }
 

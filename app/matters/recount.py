@@ -31,6 +31,7 @@ class Standing:
     nodes: tuple[str, ...]
     level: Level
     headline: str
+    first_observed_at: datetime
     last_observed_at: datetime
 
 
@@ -62,5 +63,6 @@ def recount(tellings: Iterable[Telling], before: Sequence[Before]) -> Standing:
         nodes=tuple(dict.fromkeys(order)),
         level=level,
         headline=headline,
+        first_observed_at=min(one.observed_at for one in told),
         last_observed_at=max(one.observed_at for one in told),
     )

@@ -183,6 +183,29 @@ async def test_what_was_stored_before_alerts_had_a_policy_lives_on(url: str) -> 
     assert released.escalation.next_at == clock.now() + timedelta(hours=1)
 
 
+OLD_REPORT = (
+    "INSERT INTO reports (city_id, id, version, digest, kind, node_code, hazard, family, urgency, severity, certainty,"
+    " level, reasons, observed_at, submitted_at, received_at, summary, description, figures, masked, incident_id,"
+    " filed_by) VALUES ('c', '{id}', 1, '', 'initial', 'c', 'flood.river', 'natural', '', '', '', 'routine', '[]',"
+    " '2018-08-19 04:00:00', '2018-08-20 04:00:00', '2018-08-20 04:00:00', '', '', '{}', 0, '{id}', 'c')"
+)
+
+
+def test_since_when_an_incident_was_observed_is_known_of_old_ones_too(url: str) -> None:
+    migrate.upgrade(url, "0007")
+    ids = [new_id(), new_id()]
+    told, silent = (one.hex if url.startswith("sqlite") else str(one) for one in ids)
+    for statement in (*OLD_ROWS[:3], OLD_REPORT):
+        look(url, partial(run_text, statement.replace("{id}", told)))
+    look(url, partial(run_text, OLD_ROWS[2].replace("{id}", silent)))
+
+    migrate.upgrade(url)
+
+    query = "SELECT first_observed_at FROM incidents ORDER BY first_observed_at"
+    found = look(url, lambda connection: list(connection.execute(text(query)).scalars()))
+    assert [str(one)[:19] for one in found] == ["2018-08-19 04:00:00", "2018-08-20 04:00:00"]
+
+
 def run_text(statement: str, connection: Connection) -> None:
     connection.execute(text(statement.replace(":", "\\:")))
 

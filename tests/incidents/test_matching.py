@@ -57,10 +57,13 @@ def incident(
     north_m: float | None = 0,
     headline: str = WORDS,
     also: Sequence[str | None] = (),
+    since: float | None = None,
 ) -> Candidate:
     lat, lon = (None, None) if north_m is None else (LAT + north_m * METRE, LON)
     towns = frozenset({town, *also})
-    return Candidate(UUID(int=number), node, town, hazard, NOON + timedelta(hours=hours), lat, lon, headline, towns)
+    last = NOON + timedelta(hours=hours)
+    first = last if since is None else NOON + timedelta(hours=since)
+    return Candidate(UUID(int=number), node, town, hazard, first, last, lat, lon, headline, towns)
 
 
 EMBANKMENT = "flood.embankment"
@@ -71,6 +74,10 @@ RULES = [
     ("close by", seen(), incident(north_m=1999), "match.nearby"),
     ("close by, in other words", seen(), incident(headline=OTHER), "match.nearby"),
     ("too far", seen(), incident(north_m=2001), None),
+    ("long ago, in the course of it", seen(hours=-40), incident(since=-45.9, hours=2), "match.nearby"),
+    ("just before it began", seen(hours=-51), incident(since=-46, hours=2), "match.nearby"),
+    ("too long before it began", seen(hours=-53), incident(since=-46, hours=2), None),
+    ("its own node's, in the course of it", seen(hours=-40), incident(node=VILLAGE, since=-60), "match.same_node"),
     ("too long ago", seen(), incident(hours=-6.1), None),
     ("too much later", seen(), incident(hours=6.1), None),
     ("the next town's alone", seen(), incident(node=FAR_VILLAGE, town=OTHER_TOWN, north_m=0), None),

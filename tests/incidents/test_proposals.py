@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.incidents.matching import Candidate, Limits, Seen, match
+from app.incidents.matching import Candidate, Index, Limits, Seen, match
 from app.incidents.proposals import Likely, Told, likely
 from tests.builders import CITY, FAR_VILLAGE, NEIGHBOUR, NOON, OTHER_TOWN, TOWN, VILLAGE
 
@@ -103,7 +103,7 @@ def test_neither_order_nor_parcel_changes_what_is_joined_or_proposed(reports: li
 
 def _components(reports: Sequence[Seen], order: Iterable[int], runs: Iterable[int]) -> set[frozenset[int]]:
     """Which reports are together in the end, when they come in this order and the job looks after these many each."""
-    incidents: dict[UUID, Candidate] = {}
+    known, incidents = Index([]), set[UUID]()
     into: dict[int, UUID] = {}
     links: list[tuple[UUID, UUID]] = []
     waiting: list[int] = []
@@ -111,16 +111,29 @@ def _components(reports: Sequence[Seen], order: Iterable[int], runs: Iterable[in
     until = next(sizes)
     for number in order:
         one = reports[number]
-        found = match(one, incidents.values(), LIMITS)
+        found = match(one, known.around(one), LIMITS)
         if found is None:
             new = UUID(int=len(incidents) + 1)
             towns = frozenset({one.town_code})
-            incidents[new] = Candidate(
-                new, one.node_code, one.town_code, one.hazard, one.observed_at, one.lat, one.lon, one.summary, towns
+            incidents.add(new)
+            known.add(
+                Candidate(
+                    new,
+                    one.node_code,
+                    one.town_code,
+                    one.hazard,
+                    one.observed_at,
+                    one.observed_at,
+                    one.lat,
+                    one.lon,
+                    one.summary,
+                    towns,
+                )
             )
             into[number] = new
         else:
             into[number] = found.incident_id
+            known.joined(found.incident_id, one.town_code, one.observed_at)
         waiting.append(number)
         if len(waiting) >= until:
             links += _proposed(reports, into, waiting)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -21,6 +22,7 @@ from tests.builders import (
     FAR_VILLAGE,
     FOURTH,
     NEIGHBOUR,
+    NOON,
     OTHER_TOWN,
     TOWN,
     URGENT,
@@ -248,3 +250,20 @@ async def test_reports_that_name_a_merged_incident_are_of_what_it_is_part_of(
     assert (corrected.status_code, corrected.json()["incident_id"]) == (200, whole)
     stored = {str(one.id): one for one in await rows(database, Incident)}
     assert (stored[whole].reports, stored[alias].merged_into) == (6, stored[whole].id)
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_late_report_joins_in_the_course_of_an_incident_alone_or_in_a_parcel(
+    client: httpx.AsyncClient, as_: As, clock: ManualClock, together: bool
+) -> None:
+    # An office far away, without a place: only its own incident can be found.
+    me = as_(VILLAGE, "reporter")
+    hours = (0, 20, 40, 10)
+    items = [report(observed_at=(NOON + timedelta(hours=one - 40)).isoformat()) for one in hours]
+    if together:
+        results = (await client.post("/v1/reports/batch", json={"reports": items}, headers=me)).json()["results"]
+        found = [one["report"]["incident_id"] for one in results]
+    else:
+        found = [(await client.post("/v1/reports", json=item, headers=me)).json()["incident_id"] for item in items]
+
+    assert len(set(found)) == 1
