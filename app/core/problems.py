@@ -372,6 +372,12 @@ RECEIVER_DISABLED = Kind(
     "This receiver is disabled. Enable it first: PATCH it with state active.",
     "该接收方已停用，请先以 state: active 重新启用。",
 )
+SECRETS_MANY = Kind(
+    "secrets_many",
+    409,
+    "{most} secrets are good at once. Give it a new one when the oldest has ended, a day after it was replaced.",
+    "已有 {most} 个密钥同时有效，请待最早的密钥（更换一天后）失效再更换。",
+)
 CHANNELS_MISSING = Kind(
     "channels_missing",
     503,

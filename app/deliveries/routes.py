@@ -98,7 +98,7 @@ async def delete_receiver(caller: Admin, conn: Writing, kind: Kind, receiver_id:
 
 @shared.post("/{receiver_id}/rotate")
 async def rotate_secret(request: Request, caller: Admin, conn: Writing, kind: Kind, receiver_id: UUID) -> ReceiverMade:
-    """Give it a new secret, shown this once; for a day messages are signed with the one before as well."""
+    """Give it a new secret, shown this once; each one before it signs messages as well for a day."""
     row = await service.rotate(
         conn, caller=caller, kind=kind, receiver_id=receiver_id, now=request.app.state.clock.now()
     )

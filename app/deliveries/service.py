@@ -152,11 +152,16 @@ async def change(
 
 
 async def rotate(conn: AsyncConnection, *, caller: Caller, kind: str, receiver_id: UUID, now: datetime) -> Row:
-    """Give the receiver a new secret; the one before it signs as well for a day."""
+    """Give the receiver a new secret; each one before it signs as well until a day after it was replaced.
+
+    A Problem (409) when too many are good.
+    """
     row = await _row(conn, caller, kind, receiver_id, lock=True)
     if kind == "channel":
         # It has none.
         raise Problem(problems.NOT_FOUND)
+    if len(signing.good(row["secrets"], now)) >= signing.MOST_SECRETS:
+        raise Problem(problems.SECRETS_MANY, most=signing.MOST_SECRETS)
     secrets = signing.rotated(row["secrets"], signing.new_secret(), now)
     await _write(conn, row, {"secrets": secrets})
     return {**row, "secrets": secrets}

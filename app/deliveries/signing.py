@@ -11,8 +11,10 @@ from typing import Any
 
 PREFIX = "whsec_"
 SECRET_BYTES = 32
-# The old secret stays good so long after a rotation.
+# An old secret stays good so long after it was replaced.
 OVERLAP = timedelta(hours=24)
+# Each good secret adds a signature to the headers of every message.
+MOST_SECRETS = 10
 MOST_BYTES = 20_000
 
 
@@ -22,8 +24,9 @@ def new_secret() -> str:
 
 
 def rotated(known: Sequence[Mapping[str, Any]], secret: str, now: datetime) -> list[dict[str, Any]]:
-    """The secrets with a new one first; the one before it ends after OVERLAP, and older ones now."""
-    before = [{"key": one["key"], "until": (now + OVERLAP).isoformat()} for one in known[:1]]
+    """Return the secrets with a new one first. The one before it ends after OVERLAP, older ones when they would."""
+    ends = [now + OVERLAP, *(datetime.fromisoformat(one["until"]) for one in known[1:])]
+    before = [{"key": one["key"], "until": end.isoformat()} for one, end in zip(known, ends, strict=False) if end > now]
     return [{"key": secret, "until": None}, *before]
 
 
