@@ -8,6 +8,8 @@ from app.hazards.catalogue import HAZARDS
 from app.incidents.matching import SAME_NODE, SIMILAR, Candidate, Fit, Index, Limits, Seen, fits
 
 HEADLINE = 140
+# More than the largest radius, 2 km, from south to north.
+FAR = 0.02
 Pair = tuple[UUID, UUID]
 
 
@@ -40,26 +42,43 @@ def likely(new: Iterable[Told], around: Sequence[Told], limits: Limits) -> list[
     Neither the order of the reports nor which of the two is `new` makes a difference.
     """
     known = Index(_candidate(one, number) for number, one in enumerate(around))
-    best: dict[Pair, tuple[tuple[object, ...], Likely]] = {}
+    best: dict[Pair, tuple[tuple[object, ...], Told, Told, Fit]] = {}
     for one in new:
+        mine = _candidate(one, 0)
         for candidate in known.around(one.seen):
             other = around[candidate.id.int]
-            if other.incident_id == one.incident_id:
+            if other.incident_id == one.incident_id or _is_far(one.seen, other.seen):
                 continue
-            fit = _fit(one, other, limits)
+            pair = ordered(one.incident_id, other.incident_id)
+            before = best.get(pair)
+            is_same = one.seen.hazard == other.seen.hazard
+            # The same hazard says more than words: those need not be compared.
+            if before is not None and not is_same and before[3].rule != SIMILAR:
+                continue
+            fit = fits(one.seen, candidate, limits)
+            if not is_same:
+                # A report's description is compared with the other's summary: either may be the longer one.
+                back = fits(other.seen, mine, limits)
+                fit = max((found for found in (fit, back) if found), key=lambda found: found.alike or 0, default=None)
             if fit is None:
                 continue
-            found = _said(one, other, fit)
-            rank = (fit.rule == SIMILAR, fit.rule != SAME_NODE, fit.metres or 0, -(fit.alike or 0), found.text)
-            if found.pair not in best or rank < best[found.pair][0]:
-                best[found.pair] = rank, found
-    return [best[key][1] for key in sorted(best)]
+            towns = sorted(f"{found.seen.hazard} {found.seen.town_code}" for found in (one, other))
+            rank = (fit.rule == SIMILAR, fit.rule != SAME_NODE, fit.metres or 0, -(fit.alike or 0), towns)
+            if before is None or rank < before[0]:
+                best[pair] = rank, one, other, fit
+    return [_said(*best[pair][1:]) for pair in sorted(best)]
+
+
+def _is_far(one: Seen, other: Seen) -> bool:
+    """Whether two offices' reports are too far apart, which costs less to see than how far."""
+    if one.node_code == other.node_code or one.lat is None or other.lat is None:
+        return False
+    return abs(one.lat - other.lat) > FAR
 
 
 def _candidate(one: Told, number: int) -> Candidate:
     """The report as if it were an incident of its own; its id is its number among the reports."""
     said = one.seen
-    headline = said.summary[:HEADLINE]
     return Candidate(
         UUID(int=number),
         said.node_code,
@@ -69,15 +88,9 @@ def _candidate(one: Told, number: int) -> Candidate:
         said.observed_at,
         said.lat,
         said.lon,
-        headline,
+        said.summary[:HEADLINE],
         frozenset({said.town_code}),
     )
-
-
-def _fit(one: Told, other: Told, limits: Limits) -> Fit | None:
-    # A report's description is compared with the other's summary: either may be the longer one.
-    found = [fits(one.seen, _candidate(other, 0), limits), fits(other.seen, _candidate(one, 0), limits)]
-    return max((fit for fit in found if fit), key=lambda fit: fit.alike or 0, default=None)
 
 
 def _said(one: Told, other: Told, fit: Fit) -> Likely:

@@ -1,11 +1,12 @@
 """The job: compare each new report of a city's log with those around it, and propose what may be one incident.
 
-A batch, in one transaction: the cursor is claimed; the new reports and those around them are read; the pairs are
-found (app/incidents/proposals.py, pure); their incidents are locked, and those stored whose incidents stand and of
+A batch: the new reports and those around them are read, and the pairs found (app/incidents/proposals.py, pure). Then in
+one transaction the cursor is claimed; the incidents are locked, and those pairs stored whose incidents stand and of
 which nothing was known; the incidents' versions, their timelines, the cursor and the city's log are written. Killed
 anywhere, nothing of it has happened, and the same reports are compared again.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -85,16 +86,15 @@ async def _with_news(database: Database) -> list[str]:
 
 async def _compare(database: Database, city_id: str, limits: Limits, clock: Clock) -> bool:
     """One batch; whether there may be more."""
-    async with database.writing() as conn:
-        cursor = await _claim(conn, city_id)
-        if cursor is None:
-            return False
-        now = clock.now()
+    # Read and compared while others write: what they store meanwhile is compared with these when its turn comes.
+    async with database.reading() as conn:
         head = (
             await conn.execute(select(FeedHead.last_seq, FeedHead.kept_from).where(FeedHead.city_id == city_id))
         ).one()
+        query = select(ProposalCursor.seq).where(ProposalCursor.city_id == city_id)
+        cursor = (await conn.execute(query)).scalar_one_or_none()
         # What the log no longer keeps was of incidents long past; a cursor beyond its end is of another database.
-        since = cursor if head.kept_from - 1 <= cursor <= head.last_seq else head.kept_from - 1
+        since = cursor if cursor is not None and head.kept_from - 1 <= cursor <= head.last_seq else head.kept_from - 1
         events = await _events(conn, city_id, since, head.last_seq)
         more = len(events) == BATCH
         until = events[-1].seq if more else head.last_seq
@@ -102,23 +102,26 @@ async def _compare(database: Database, city_id: str, limits: Limits, clock: Cloc
             # What else happens in a city need not be written down each time.
             return False
         found = await _likely(conn, city_id, {one.subject_id for one in events}, limits)
+    async with database.writing() as conn:
+        if not await _claim(conn, city_id, cursor):
+            return False
+        now = clock.now()
         told = await _propose(conn, city_id, found, now)
         # The cursor before the log's head row, for which every writer of the city waits.
         await conn.execute(update(ProposalCursor).where(ProposalCursor.city_id == city_id).values(seq=until))
         if told:
             await feed.append(conn, city_id=city_id, operations=told, now=now)
-        return more
+    return more
 
 
-async def _claim(conn: AsyncConnection, city_id: str) -> int | None:
-    """The cursor, locked; None when another process holds it."""
+async def _claim(conn: AsyncConnection, city_id: str, cursor: int | None) -> bool:
+    """Lock the cursor; False when another process holds it, or has moved it since it was read."""
+    if cursor is None:
+        first = insert_into(conn.dialect.name, ProposalCursor).on_conflict_do_nothing(index_elements=["city_id"])
+        made = await conn.execute(first.returning(ProposalCursor.seq), {"city_id": city_id, "seq": 0})
+        return made.scalar_one_or_none() is not None
     query = select(ProposalCursor.seq).where(ProposalCursor.city_id == city_id).with_for_update(skip_locked=True)
-    seq: int | None = (await conn.execute(query)).scalar_one_or_none()
-    if seq is not None:
-        return seq
-    statement = insert_into(conn.dialect.name, ProposalCursor).on_conflict_do_nothing(index_elements=["city_id"])
-    made = await conn.execute(statement.returning(ProposalCursor.seq), {"city_id": city_id, "seq": 0})
-    return made.scalar_one_or_none()
+    return bool((await conn.execute(query)).scalar_one_or_none() == cursor)
 
 
 async def _events(conn: AsyncConnection, city_id: str, since: int, until: int) -> Sequence[Any]:
@@ -150,7 +153,8 @@ async def _likely(conn: AsyncConnection, city_id: str, reports: Collection[UUID]
     for (drill_id, family, _), rows in groups.items():
         new = [_told(row) for row in rows]
         around = await _around(conn, city_id, drill_id, family, new, limits)
-        best |= {one.pair: one for one in likely(new, around, limits)}
+        # In a thread: in a night of thousands of reports it takes long enough to keep requests waiting.
+        best |= {one.pair: one for one in await asyncio.to_thread(likely, new, around, limits)}
     return [best[key] for key in sorted(best)]
 
 
