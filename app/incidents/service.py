@@ -23,7 +23,7 @@ from app.incidents.matching import Candidate, Index, Seen, here_key, near_key, n
 from app.incidents.models import Incident, IncidentStep
 from app.incidents.proposed import Standing
 from app.incidents.views import IncidentStepView, IncidentView, ProposalView, incident_view, proposal_view, step_view
-from app.nodes import lookup
+from app.nodes import lookup, offices
 from app.nodes.lookup import Place
 from app.nodes.scope import visible
 from app.nodes.service import TreeChange
@@ -119,18 +119,19 @@ async def index(
 ) -> Index:
     """The open ones of these candidates, by what reports find them by, each with the towns that reported it."""
     rows = [row for row in found.values() if row.state == "open"]
-    known = Index(_candidate(row, places) for row in rows)
+    towns = {node: place.town_code for node, place in places.items()}
+    known = Index(_candidate(row, towns) for row in rows)
     # Whether one that began in another town has a report of this one is looked up only where it lies near.
     near = {candidate.id for one in seen for candidate in known.around(one) if one.town_code not in candidate.towns}
     unknown = {node for row in rows if row.id in near for node in row.nodes if node != row.node_code} - places.keys()
     if not unknown:
         return known
-    more = await lookup.places(conn, unknown)
-    return Index(_candidate(row, {**places, **more}) for row in rows)
+    towns |= await offices.towns(conn, unknown)
+    return Index(_candidate(row, towns) for row in rows)
 
 
-def _candidate(row: Any, places: Mapping[str, Place]) -> Candidate:
-    towns = {row.town_code, *(places[node].town_code for node in row.nodes if node in places)}
+def _candidate(row: Any, known: Mapping[str, str | None]) -> Candidate:
+    towns = {row.town_code, *(known[node] for node in row.nodes if node in known)}
     return Candidate(
         row.id,
         row.node_code,

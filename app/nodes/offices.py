@@ -3,8 +3,9 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import aliased
 
 from app.core.database import among
 from app.nodes.models import Node
@@ -70,3 +71,18 @@ async def offices(conn: AsyncConnection, codes: Collection[str]) -> Offices:
         above = {code for office in found for code in (office.parent_code, office.merged_into) if code is not None}
         wanted = above - known.keys()
     return Offices(known)
+
+
+async def towns(conn: AsyncConnection, codes: Collection[str]) -> dict[str, str | None]:
+    """Read the town that each of these, or the office that it is part of today, belongs to; None for the city.
+
+    One statement: what was merged names the open office that it is part of.
+    """
+    today = aliased(Node)
+    query = (
+        select(Node.code, today.code.label("today"), today.tier, today.parent_code)
+        .join(today, today.code == func.coalesce(Node.merged_into, Node.code))
+        .where(among(conn.dialect.name, Node.code, "codes"))
+    )
+    rows = await conn.execute(query, {"codes": sorted(codes)})
+    return {row.code: {"town": row.today, "village": row.parent_code}.get(row.tier) for row in rows}

@@ -252,6 +252,20 @@ async def test_reports_that_name_a_merged_incident_are_of_what_it_is_part_of(
     assert (stored[whole].reports, stored[alias].merged_into) == (6, stored[whole].id)
 
 
+async def test_an_office_that_was_merged_is_of_the_town_that_it_is_part_of(
+    client: httpx.AsyncClient, as_: As, clock: ManualClock
+) -> None:
+    of_city = (await post(client, as_(CITY, "desk"), location=HERE))["incident_id"]
+    await post(client, as_(CITY, "desk"), node=VILLAGE, incident_id=of_city)
+    merged = await client.post(f"/v1/nodes/{VILLAGE}/merge", json={"into": FAR_VILLAGE}, headers=as_(CITY, "admin"))
+    assert merged.status_code == 200, merged.text
+
+    far = await post(client, as_(FAR_VILLAGE, "reporter"), location=HERE)
+    near = await post(client, as_(NEIGHBOUR, "reporter"), location=HERE)
+
+    assert far["incident_id"] == of_city != near["incident_id"]
+
+
 @pytest.mark.parametrize("together", [False, True])
 async def test_a_late_report_joins_in_the_course_of_an_incident_alone_or_in_a_parcel(
     client: httpx.AsyncClient, as_: As, clock: ManualClock, together: bool
