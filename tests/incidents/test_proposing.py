@@ -28,7 +28,7 @@ from tests.builders import (
     TOWN,
     VILLAGE,
 )
-from tests.matters.acts import ON_ONE_DATABASE, done, post, refused
+from tests.matters.acts import ON_ONE_DATABASE, act, agree, done, post, refused
 from tests.tables import rows
 
 pytestmark = pytest.mark.anyio
@@ -360,6 +360,45 @@ async def test_two_processes_at_once_propose_once(
 
     told = [row for row in await rows(database, FeedEvent) if row.type == "incident.proposed"]
     assert len(told) == 2 * len(await rows(database, Proposal)) == 10
+
+
+@pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)
+async def test_reports_merges_dismissals_and_the_job_at_once_agree(
+    client: httpx.AsyncClient, as_: As, database: Database, clock: ManualClock
+) -> None:
+    city = as_(CITY, "desk")
+    hazards = ("flood.river", "fire.building", "weather.hail", "service.water", "road.blocked", "flood.flash")
+    pairs = []
+    for hazard in hazards:
+        found = [
+            await post(client, as_(node, "reporter"), location=at(), hazard=hazard, summary=f"【演练】{hazard}")
+            for node in (VILLAGE, FAR_VILLAGE)
+        ]
+        pairs.append([one["incident_id"] for one in found])
+
+    async def report(node: str, hazard: str) -> None:
+        await post(client, as_(node, "reporter"), location=at(), hazard=hazard, kind="followup")
+
+    async def decide(verb: str, one: str, **body: str) -> None:
+        while (answer := await act(client, city, one, verb, **body)).status_code == 409:
+            assert answer.json()["code"] == "not_proposed", answer.text
+            await asyncio.sleep(0.05)
+        assert answer.status_code == 200, answer.text
+
+    jobs = [proposing.run_due(database, policy=POLICY, clock=clock) for _ in range(3)]
+    reports = [report(node, hazard) for hazard in hazards for node in (VILLAGE, FAR_VILLAGE)]
+    merges = [decide("merge", other, into=one) for one, other in pairs[:3]]
+    dismissals = [decide("dismiss", one, other=other) for one, other in pairs[3:]]
+    await asyncio.gather(*jobs, *reports, *merges, *dismissals, proposing.run_due(database, policy=POLICY, clock=clock))
+
+    stored = await look(database, clock)
+    assert await listed(client, city) == set()
+    dismissed = {frozenset(map(str, (row.incident_id, row.other_id))) for row in stored if row.state == "dismissed"}
+    assert dismissed == {frozenset(pair) for pair in pairs[3:]}
+    for row in await rows(database, Incident):
+        steps = [step for step in await rows(database, IncidentStep) if step.incident_id == row.id]
+        assert len([step for step in steps if step.type == "incident.proposed"]) <= 1
+    await agree(database)
 
 
 @ON_ONE_DATABASE
