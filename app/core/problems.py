@@ -240,12 +240,6 @@ INCIDENT_UNKNOWN = Kind(
 )
 DRILL_UNKNOWN = Kind("drill_unknown", 422, "There is no drill {drill} for this office.", "该单位没有参加演练 {drill}。")
 DRILL_ENDED = Kind("drill_ended", 422, "The drill {drill} has ended.", "演练 {drill} 已结束。")
-OBSERVED_IN_FUTURE = Kind(
-    "observed_in_future",
-    422,
-    "observed_at lies more than {minutes} minutes ahead. Check the device's clock.",
-    "observed_at 超前超过 {minutes} 分钟，请检查设备时钟。",
-)
 ID_CONFLICT = Kind(
     "id_conflict", 409, "This id was used for another report. Make a new id.", "该编号已用于另一份报告，请使用新编号。"
 )

@@ -30,7 +30,6 @@ class Settings(BaseSettings):
         description="Failed sign-ins a minute of an account from one address, or of a known device; ten times as many "
         "of an address.",
     )
-    clock_skew_minutes: int = Field(10, ge=0, description="How far ahead of the server a device's clock may be.")
     body_limit_bytes: int = Field(64 * 1024, ge=1024, description="Largest request body; batch and import have more.")
     batch_limit_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="Largest body of a batch of reports.")
     import_limit_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="Largest CSV of nodes.")

@@ -28,7 +28,20 @@ def _within_range(value: datetime) -> datetime:
     return moment
 
 
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        # The last hours of year 9999, or the first of year 1, of somewhere else.
+        return (datetime.max if value.year > 1 else datetime.min).replace(tzinfo=UTC)
+
+
 Time = Annotated[
     AwareDatetime, BeforeValidator(_written_out, json_schema_input_type=datetime), AfterValidator(_within_range)
 ]
 """An RFC 3339 time with an offset, between 1970 and 2200; UTC once read."""
+
+AnyTime = Annotated[
+    AwareDatetime, BeforeValidator(_written_out, json_schema_input_type=datetime), AfterValidator(_in_utc)
+]
+"""An RFC 3339 time with an offset, whenever: what a device with a wrong clock says. UTC once read."""

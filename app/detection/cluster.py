@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from app.incidents.matching import distance_m, near_key, near_keys
+from app.core.geo import distance_m
+from app.incidents.matching import near_key, near_keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ class Verdict:
 
     word: Word
     answer: Mapping[str, Any]
+    is_new: bool = False
+    """It was stored by this very request: the times of its answer are of now."""
 
 
 def single(status: int, content: bytes, *, report_id: str, parked: bool = False) -> Verdict:
@@ -32,7 +34,7 @@ def single(status: int, content: bytes, *, report_id: str, parked: bool = False)
     body = parsed(content)
     if 200 <= status < 300 and body is not None and report_id in (body.get("id"), body.get("corrects")):
         if status != 202:
-            return Verdict("stored", body)
+            return Verdict("stored", body, is_new=status == 201)
         # It came again after a desk had decided.
         return Verdict("refused", rejected(body)) if body.get("state") == "rejected" else Verdict("held", body)
     return failure(status, body, parked=parked)
@@ -69,7 +71,7 @@ def item(result: object, *, report_id: str, parked: bool = False) -> Verdict:
     if result.get("id") == report_id and status in ("created", "replayed", "updated", "quarantined"):
         held, report = result.get("receipt"), result.get("report")
         if not isinstance(held, dict):
-            return Verdict("stored", report if isinstance(report, dict) else {})
+            return Verdict("stored", report if isinstance(report, dict) else {}, is_new=status == "created")
         return Verdict("refused", rejected(held)) if held.get("state") == "rejected" else Verdict("held", held)
     if isinstance(problem, dict):
         status = problem.get("status")
@@ -77,12 +79,10 @@ def item(result: object, *, report_id: str, parked: bool = False) -> Verdict:
     return Verdict("again", {})
 
 
-def clock(problem: Mapping[str, Any]) -> datetime | None:
-    """The server's time, when this was refused since the device's clock is ahead of it."""
-    if problem.get("code") != "observed_in_future":
-        return None
+def clock(report: Mapping[str, Any]) -> datetime | None:
+    """The server's time, of its answer to a report that was stored just now."""
     try:
-        at = datetime.fromisoformat(problem["now"])
+        at = datetime.fromisoformat(report["received_at"])
     except (KeyError, TypeError, ValueError):
         return None
     return at if at.tzinfo else None

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from app.core.clock import Clock
-from app.field import answers, files, link, retrying, settling, wire
+from app.field import answers, device_clock, files, link, retrying, settling, wire
 from app.field.answers import Verdict
 from app.field.link import Progress
 from app.field.outbox import Outbox, Step
@@ -112,15 +112,14 @@ class Courier:
         store, now = self.outbox.store, self.clock.now()
         match verdict.word:
             case "stored" | "held":
+                there = answers.clock(verdict.answer) if verdict.is_new else None
+                if there is not None:
+                    device_clock.learn(store, there=there, here=now)
                 settling.settle(store, step, verdict.word, verdict.answer)
             case "conflict":
                 settling.conflict(store, step, verdict.answer)
             case "refused":
-                there = answers.clock(verdict.answer)
-                if there is None:
-                    settling.refused(store, step, verdict.answer)
-                else:
-                    settling.set_right(store, step, there=there, here=now)
+                settling.refused(store, step, verdict.answer)
             case "part":
                 settling.part(store, step, received=int(verdict.answer["received"]))
             case "later":

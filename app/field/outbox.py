@@ -9,7 +9,7 @@ from uuid import UUID
 
 from app.core.clock import Clock
 from app.core.ids import new_id
-from app.field import wire
+from app.field import device_clock, wire
 from app.field.retrying import LONGEST
 from app.field.store import writing
 
@@ -75,7 +75,7 @@ class Outbox:
         """
         body = {"id": new_id(), **report}
         body["id"] = _as_answered(str(body["id"]))
-        body.setdefault("submitted_at", wire.moment(self._clock.now()))
+        body.setdefault("submitted_at", wire.moment(self._now()))
         first = wire.tiny(body) if tiny_first else body
         with writing(self.store):
             row = (body["id"], wire.text(body), urgent, "waiting")
@@ -110,7 +110,7 @@ class Outbox:
             if found is None:
                 raise KeyError(report_id)
             said = json.loads(found["body"]) if onto is None else wire.said_by(onto)
-            body = wire.corrected(said, changes, now=self._clock.now())
+            body = wire.corrected(said, changes, now=self._now())
             if onto is None and found["state"] != "refused" and _same(body, json.loads(found["body"])):
                 return
             urgent = urgent or bool(found["urgent"])
@@ -212,6 +212,10 @@ class Outbox:
         """The ids of all reports that were ever put, the oldest first."""
         rows = self.store.execute("SELECT id FROM reports ORDER BY (SELECT MIN(seq) FROM steps WHERE report_id = id)")
         return [row["id"] for row in rows]
+
+    def _now(self) -> datetime:
+        """The time as the server tells it, where the device's clock is wrong."""
+        return device_clock.right(self.store, self._clock.now())
 
     def _add(
         self,

@@ -99,26 +99,6 @@ def again(store: sqlite3.Connection, step: Step, *, at: datetime) -> None:
         )
 
 
-def set_right(store: sqlite3.Connection, step: Step, *, there: datetime, here: datetime) -> None:
-    """The server says that this was seen in the future: its times, and those of what waits after it, are set right.
-
-    `there` is the time at the server, `here` on the device.
-    """
-    with writing(store):
-        (said,) = store.execute("SELECT body FROM reports WHERE id = ?", (step.report_id,)).fetchone()
-        said = wire.set_right(json.loads(said), there=there, here=here)
-        store.execute("UPDATE reports SET body = ? WHERE id = ?", (wire.text(said), step.report_id))
-        rows = store.execute(
-            "SELECT seq, body FROM steps WHERE report_id = ? AND kind <> 'attachment' AND state = 'waiting'",
-            (step.report_id,),
-        ).fetchall()
-        bodies = [(wire.set_right(json.loads(row["body"]), there=there, here=here), row["seq"]) for row in rows]
-        store.executemany(
-            "UPDATE steps SET body = ?, tries = tries + 1 WHERE seq = ?",
-            [(wire.encode(body), seq) for body, seq in bodies],
-        )
-
-
 def part(store: sqlite3.Connection, step: Step, *, received: int) -> None:
     """So much of a file has arrived."""
     with writing(store):

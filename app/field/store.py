@@ -37,6 +37,10 @@ CREATE TABLE IF NOT EXISTS link (
     retry_at REAL NOT NULL DEFAULT 0
 ) STRICT;
 INSERT OR IGNORE INTO link (one) VALUES (1);
+CREATE TABLE IF NOT EXISTS clock (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    behind_s REAL NOT NULL               -- how far the device's clock is behind the server's; negative: ahead
+) STRICT;
 CREATE TABLE IF NOT EXISTS sign_in (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     access TEXT NOT NULL,

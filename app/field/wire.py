@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 _FIRST = ("id", "node", "hazard", "urgency", "severity", "certainty", "submitted_at", "incident_id", "drill_id")
@@ -13,7 +13,6 @@ _SAID = (
 )
 # As the server takes it.
 FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
-_TIMES = ("observed_at", "submitted_at")
 
 
 def text(body: Mapping[str, Any]) -> str:
@@ -45,16 +44,6 @@ def corrected(said: Mapping[str, Any], changes: Mapping[str, Any], *, now: datet
     body = {**said, "observed_at": said.get("observed_at") or said["submitted_at"], "submitted_at": moment(now)}
     body |= {key: value for key, value in changes.items() if key != "id"}
     return {key: value for key, value in body.items() if value is not None}
-
-
-def set_right(body: Mapping[str, Any], *, there: datetime, here: datetime) -> dict[str, Any]:
-    """The same, with its times as they are at the server, where it is `there`, when it is `here` on the device.
-
-    A clock that is ahead is known by that; what is later than `there` even so is of that moment.
-    """
-    by = min(timedelta(), there - here)
-    given = {key: datetime.fromisoformat(body[key]) for key in _TIMES if body.get(key) is not None}
-    return {**body, **{key: moment(min(at + by, there)) for key, at in given.items()}}
 
 
 def said_by(view: Mapping[str, Any]) -> dict[str, Any]:

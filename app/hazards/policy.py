@@ -13,6 +13,7 @@ from app.hazards.catalogue import HAZARDS
 from app.hazards.detection import DetectionPolicy
 from app.hazards.duty import DutyPeriod
 from app.hazards.escalation import EscalationPolicy
+from app.hazards.plausibility import PlausibilityPolicy
 from app.hazards.quarantine import QuarantinePolicy
 from app.hazards.rules import Part, Rule
 from app.hazards.silence import RollCallsPolicy, SilencePolicy
@@ -20,7 +21,7 @@ from app.hazards.silence import RollCallsPolicy, SilencePolicy
 DEFAULT = Path(__file__).with_name("policy.toml")
 
 # A policy written before these existed says nothing of them: then the packaged ones hold.
-LATER_SECTIONS = ("escalation", "rollcalls", "silence", "detection", "quarantine")
+LATER_SECTIONS = ("escalation", "rollcalls", "silence", "detection", "quarantine", "plausibility")
 
 Minutes = Annotated[int, Field(ge=1, le=60 * 24 * 30, strict=True)]
 Hours = Annotated[float, Field(gt=0, le=24 * 30, strict=True)]
@@ -175,6 +176,7 @@ class Policy(Part):
     silence: SilencePolicy
     detection: DetectionPolicy
     quarantine: QuarantinePolicy
+    plausibility: PlausibilityPolicy
     duty: tuple[DutyPeriod, ...] = ()
 
     @model_validator(mode="after")

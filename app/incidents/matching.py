@@ -10,10 +10,9 @@ from functools import lru_cache
 from operator import add
 from uuid import UUID
 
+from app.core.geo import distance_m
 from app.hazards.catalogue import HAZARDS
 from app.hazards.policy import IncidentsPolicy
-
-EARTH_M = 6_371_000.0
 
 # One cell is 3.3 km from north to south, and more than 2 km from east to west up to 53 degrees:
 # whatever lies within MAX_RADIUS_M is in the same cell or one of its eight neighbours.
@@ -165,16 +164,6 @@ def _with(candidate: Candidate, town_code: str | None, at: datetime) -> Candidat
         first_observed_at=min(candidate.first_observed_at, at),
         last_observed_at=max(candidate.last_observed_at, at),
     )
-
-
-def distance_m(lat: float, lon: float, other_lat: float, other_lon: float) -> float:
-    """Great-circle distance in metres (haversine)."""
-    north, other_north = math.radians(lat), math.radians(other_lat)
-    half_chord = (
-        math.sin((other_north - north) / 2) ** 2
-        + math.cos(north) * math.cos(other_north) * math.sin(math.radians(other_lon - lon) / 2) ** 2
-    )
-    return 2 * EARTH_M * math.asin(math.sqrt(min(1.0, half_chord)))
 
 
 def similarity(one: str, other: str) -> float:

@@ -23,7 +23,7 @@ from app.hazards.policy import Policy
 from app.hazards.triage import Decision, Situation, triage
 from app.incidents import matching
 from app.incidents import service as incidents
-from app.intake import rows
+from app.intake import plausibility, rows
 from app.intake.service import HEADLINE
 from app.intake.submission import Submission
 from app.intake.views import QuarantineView
@@ -79,10 +79,13 @@ async def apply(
         raise Problem(problems.DRILL_ENDED, pointer="/drill_id", drill=drill.id)
     tempo = policy.tempo(day_of(now)) / (drill.pace if drill else 1.0)
 
+    offices = await lookup.points(conn, city_id) if place.tier == "city" and one.lat is not None else []
+    one = plausibility.judged(one, place, policy.plausibility, offices=offices)
     decision = await _triage(conn, policy, one, place, now)
     reasons = [{"rule": r.rule, "text": r.text, "text_zh": r.text_zh} for r in decision.reasons]
     # Why it is of its incident holds on: a correction moves nothing.
     reasons += [reason for reason in row["reasons"] if reason["rule"].startswith("match.")]
+    reasons += one.doubts
     change = await _alert(conn, policy, tempo, incident, row, one, place, decision, reasons, now)
     after = {
         **row,

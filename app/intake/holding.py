@@ -16,6 +16,7 @@ from app.feed.service import Event
 from app.hazards.policy import Policy
 from app.hazards.triage import Situation, triage
 from app.intake.models import Quarantined
+from app.intake.plausibility import time_doubt
 from app.intake.submission import Submission
 from app.nodes import recorded
 from app.nodes.models import Node
@@ -81,9 +82,16 @@ async def hold(
     """
     lapse = one.caller.lapse
     lapsed = problems.SIGN_IN_LAPSED
-    if lapse is not None and one.submitted_at >= lapse.at:
-        raise Problem(lapsed, at=_clock(lapse.at), days=policy.quarantine.days)
-    if one.submitted_at <= now - policy.quarantine.within or not await _was_entitled(conn, one):
+    if time_doubt("submitted_at", one.submitted_at, now, policy.plausibility) is not None:
+        # Nobody can know when it was written: the desk asks, where the office might have sent it at all.
+        written_at = now - policy.quarantine.within
+    else:
+        written_at = one.submitted_at
+        if lapse is not None and written_at >= lapse.at:
+            raise Problem(lapsed, at=_clock(lapse.at), days=policy.quarantine.days)
+        if written_at <= now - policy.quarantine.within:
+            raise refused or Problem(lapsed, at=_clock(lapse.at if lapse else now), days=policy.quarantine.days)
+    if not await _was_entitled(conn, one, written_at):
         raise refused or Problem(lapsed, at=_clock(lapse.at if lapse else now), days=policy.quarantine.days)
     sign_in_id = one.caller.account_id or one.caller.key_id
     assert sign_in_id is not None
@@ -168,10 +176,10 @@ def event(kind: str, row: Row) -> Event:
     return Event(kind, TOPIC, row["id"], 0, row["node_code"], body, also=desks, drill_id=row["drill_id"])
 
 
-async def _was_entitled(conn: AsyncConnection, one: Submission) -> bool:
+async def _was_entitled(conn: AsyncConnection, one: Submission, at: datetime) -> bool:
     """Whether the sender's office stood at the report's node, or above it, when it was written."""
     city_id = one.caller.city_id
-    return one.caller.node in await recorded.offices(conn, city_id=city_id, code=one.node, at=one.submitted_at)
+    return one.caller.node in await recorded.offices(conn, city_id=city_id, code=one.node, at=at)
 
 
 async def _leave_room(conn: AsyncConnection, one: Submission, sign_in_id: UUID, most: int) -> None:

@@ -1,5 +1,4 @@
 import asyncio
-from datetime import timedelta
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -166,9 +165,7 @@ def _is_correction(item: object) -> bool:
 
 
 def _prepare(request: Request, caller: Caller, body: ReportIn, node: str | None = None) -> Submission:
-    state = request.app.state
-    skew = timedelta(minutes=state.settings.clock_skew_minutes)
-    return prepare(body, caller=caller, now=state.clock.now(), skew=skew, node=node)
+    return prepare(body, caller=caller, now=request.app.state.clock.now(), node=node)
 
 
 async def _correct(request: Request, caller: Caller, body: ReportIn, base_version: int) -> Corrected:

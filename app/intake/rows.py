@@ -64,6 +64,7 @@ def said(one: Submission, level: Level, reasons: Sequence[dict[str, str]]) -> Ro
         "lat": one.lat,
         "lon": one.lon,
         "accuracy_m": one.accuracy_m,
+        "given": one.given,
         "figures": one.figures,
         "masked": one.masked,
     }

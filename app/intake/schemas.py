@@ -3,7 +3,7 @@ from uuid import UUID
 
 from pydantic import UUID7, BaseModel, ConfigDict, Field
 
-from app.core.times import Time
+from app.core.times import AnyTime
 from app.hazards.cap import Certainty, Severity, Urgency
 from app.intake.views import QuarantineView
 from app.nodes.models import CODE_PATTERN
@@ -74,8 +74,8 @@ class ReportIn(BaseModel):
     urgency: Urgency = Urgency.UNKNOWN
     severity: Severity = Severity.UNKNOWN
     certainty: Certainty = Certainty.UNKNOWN
-    observed_at: Time | None = Field(None, description="submitted_at by default")
-    submitted_at: Time
+    observed_at: AnyTime | None = Field(None, description="submitted_at by default")
+    submitted_at: AnyTime
     summary: str | None = Field(None, min_length=1, max_length=200, description="the hazard's name by default")
     description: str = Field("", max_length=4000)
     location: Location | None = None

@@ -14,6 +14,7 @@ from app.alerts.found import store_steps
 from app.core import problems
 from app.core.clock import day_of
 from app.core.errors import Problem
+from app.core.geo import Point
 from app.core.ids import new_id
 from app.drills import service as drills
 from app.drills.service import DrillRow
@@ -24,7 +25,7 @@ from app.hazards.triage import Decision, Situation, triage
 from app.incidents import matching
 from app.incidents import service as incidents
 from app.incidents.matching import Candidate, Match, Seen
-from app.intake import holding, rows
+from app.intake import holding, plausibility, rows
 from app.intake.submission import Submission
 from app.intake.views import QuarantineView, quarantine_view
 from app.nodes import lookup
@@ -106,6 +107,8 @@ async def accept(
         else:
             results[one.id], event = await _late(conn, one, refused, policy, now)
             held += [event] if event else []
+    offices = await _offices_of_city(conn, city_id, taken, places)
+    taken = [plausibility.judged(one, places[one.node], policy.plausibility, offices=offices) for one in taken]
     if taken:
         # First, since it locks: until this transaction ends no other takes reports of these families in these towns.
         await reports.note_activity(conn, rows.activity(taken, places, heard=drill is None))
@@ -173,6 +176,7 @@ async def accept(
         reasons = [{"rule": r.rule, "text": r.text, "text_zh": r.text_zh} for r in decision.reasons]
         if matched is not None:
             reasons.append({"rule": matched.rule, "text": matched.text, "text_zh": matched.text_zh})
+        reasons += one.doubts
         thread.accepted.append(_Accepted(one, place, decision, reasons))
     if not threads:
         if held:
@@ -286,6 +290,15 @@ def _refuse(one: Submission, place: Place | None, drill: DrillRow | None, now: d
     if place.closed_on is not None and place.closed_on <= day_of(now):
         return Problem(problems.NODE_CLOSED, pointer="/node", code=one.node, date=place.closed_on.isoformat())
     return None
+
+
+async def _offices_of_city(
+    conn: AsyncConnection, city_id: str, taken: Sequence[Submission], places: Mapping[str, Place]
+) -> list[Point]:
+    """Where the city's offices are, where a report of the city itself says a place."""
+    if any(one.lat is not None and places[one.node].tier == "city" for one in taken):
+        return await lookup.points(conn, city_id)
+    return []
 
 
 def _seen(one: Submission, place: Place) -> Seen:

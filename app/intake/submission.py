@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -45,9 +45,13 @@ class Submission:
     """What the digest was taken of, ready for JSON."""
     released_at: datetime | None = None
     """When its desk released it from quarantine: then it is stored though its office may not send any more."""
+    doubts: tuple[dict[str, str], ...] = ()
+    """Why its place or a time decides nothing, as reasons."""
+    given: dict[str, Any] | None = None
+    """What it said of these, ready for JSON: the fields themselves hold what decides."""
 
 
-def prepare(body: ReportIn, *, caller: Caller, now: datetime, skew: timedelta, node: str | None = None) -> Submission:
+def prepare(body: ReportIn, *, caller: Caller, now: datetime, node: str | None = None) -> Submission:
     """Check and clean one report; a Problem (422) says what is wrong with it.
 
     A report that names no node is of `node`, or of the caller's own. The digest is taken after masking, so that no
@@ -57,14 +61,6 @@ def prepare(body: ReportIn, *, caller: Caller, now: datetime, skew: timedelta, n
     if hazard is None:
         raise Problem(problems.HAZARD_UNKNOWN, pointer="/hazard", hazard=repr(body.hazard))
     observed_at = body.observed_at or body.submitted_at
-    if observed_at > now + skew:
-        # With the time here, so that a device whose clock is wrong can set it right.
-        raise Problem(
-            problems.OBSERVED_IN_FUTURE,
-            pointer="/observed_at",
-            minutes=int(skew.total_seconds() // 60),
-            extra={"now": now.isoformat()},
-        )
     # A report of few bytes says no more than what it is: every reader has its hazard's name.
     summary, in_summary = clean(body.summary or hazard.zh, pointer="/summary", multiline=False, required=True, most=200)
     description, in_description = clean(body.description, pointer="/description")

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.database import among
+from app.core.geo import Point
 from app.nodes.models import TIERS, Node
 
 
@@ -15,7 +16,15 @@ from app.nodes.models import TIERS, Node
 def _places(dialect: str) -> Any:
     # The parent of a village is its town, and every node knows its city: one row tells the whole path.
     return select(
-        Node.code, Node.name, Node.tier, Node.city_id, Node.parent_code, Node.opened_on, Node.closed_on
+        Node.code,
+        Node.name,
+        Node.tier,
+        Node.city_id,
+        Node.parent_code,
+        Node.opened_on,
+        Node.closed_on,
+        Node.lat,
+        Node.lon,
     ).where(among(dialect, Node.code, "codes"))
 
 
@@ -32,6 +41,8 @@ class Place:
     path_tiers: tuple[str, ...]
     opened_on: date
     closed_on: date | None
+    lat: float | None = None
+    lon: float | None = None
 
 
 async def places(conn: AsyncConnection, codes: Collection[str]) -> dict[str, Place]:
@@ -56,5 +67,17 @@ async def places(conn: AsyncConnection, codes: Collection[str]) -> dict[str, Pla
             TIERS[: len(path)],
             row.opened_on,
             row.closed_on,
+            row.lat,
+            row.lon,
         )
     return found
+
+
+async def points(conn: AsyncConnection, city_id: str) -> list[Point]:
+    """Where the city's open offices are, of those that have a place."""
+    rows = await conn.execute(
+        select(Node.lat, Node.lon).where(
+            Node.city_id == city_id, Node.closed_on.is_(None), Node.lat.is_not(None), Node.lon.is_not(None)
+        )
+    )
+    return [(lat, lon) for lat, lon in rows if lat is not None and lon is not None]

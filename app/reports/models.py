@@ -1,4 +1,5 @@
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, String, Text, text
@@ -40,6 +41,9 @@ class Report(Base):
     lon: Mapped[float | None]
     accuracy_m: Mapped[float | None]
     figures: Mapped[dict[str, int | float]] = mapped_column(Json)
+    given: Mapped[dict[str, Any] | None] = mapped_column(
+        Json, comment="what it said of a place or time that cannot be right: the columns hold what decides"
+    )
     masked: Mapped[int] = mapped_column(comment="personal identifiers masked before storing")
     incident_id: Mapped[UUID]
     alert_id: Mapped[UUID | None]
@@ -146,6 +150,7 @@ class ReportVersion(Base):
     lat: Mapped[float | None]
     lon: Mapped[float | None]
     accuracy_m: Mapped[float | None]
+    given: Mapped[dict[str, Any] | None] = mapped_column(Json)
     figures: Mapped[dict[str, int | float]] = mapped_column(Json)
     masked: Mapped[int]
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.core.caller import Caller
 from app.reports import service
 from app.reports.models import ReportVersion
-from app.reports.views import LocationView, Reason
+from app.reports.views import Doubt, LocationView, Reason, as_given, doubts_of
 
 
 class VersionView(BaseModel):
@@ -35,6 +35,7 @@ class VersionView(BaseModel):
     figures: dict[str, int | float]
     level: str
     reasons: list[Reason]
+    doubts: list[Doubt]
     masked: int
 
 
@@ -75,8 +76,10 @@ async def said(conn: AsyncConnection, *, row: Mapping[str, Any], digest: str) ->
 
 
 def _view(row: Mapping[str, Any]) -> VersionView:
+    row = as_given(row)
     location = None
     if row["lat"] is not None:
         location = LocationView(lat=row["lat"], lon=row["lon"], accuracy_m=row["accuracy_m"])
-    same = {name: row[name] for name in VersionView.model_fields if name not in ("location", "reasons")}
-    return VersionView(**same, location=location, reasons=[Reason(**reason) for reason in row["reasons"]])
+    same = {name: row[name] for name in VersionView.model_fields if name not in ("location", "reasons", "doubts")}
+    reasons = [Reason(**reason) for reason in row["reasons"]]
+    return VersionView(**same, location=location, reasons=reasons, doubts=doubts_of(row))

@@ -5,6 +5,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+DOUBT = "doubt."
+
 
 class Reason(BaseModel):
     """Why a machine decided so, in words."""
@@ -16,6 +18,14 @@ class Reason(BaseModel):
 
 class Notice(BaseModel):
     """Why an act changed nothing."""
+
+    code: str
+    text: str
+    text_zh: str
+
+
+class Doubt(BaseModel):
+    """Why a place or a time that was said cannot be right: it is shown as given, and decides nothing."""
 
     code: str
     text: str
@@ -69,6 +79,9 @@ class ReportView(BaseModel):
     figures: dict[str, int | float]
     level: str
     reasons: list[Reason]
+    doubts: list[Doubt] = Field(
+        default_factory=list, description="of its place and times: what is doubtful is shown as given, decides nothing"
+    )
     incident_id: UUID
     alert_id: UUID | None
     custody: list[CustodyView]
@@ -78,8 +91,27 @@ class ReportView(BaseModel):
     drill_id: UUID | None = Field(description="the drill it belongs to; none: it is real")
 
 
+def as_given(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row of `reports` or of their versions with its place and times as they were said, doubtful or not."""
+    given = row["given"]
+    if not given:
+        return row
+    moments = {name: datetime.fromisoformat(given[name]) for name in ("observed_at", "submitted_at") if name in given}
+    return {**row, **given, **moments}
+
+
+def doubts_of(row: Mapping[str, Any]) -> list[Doubt]:
+    """The doubts among a report's reasons."""
+    return [
+        Doubt.model_construct(code=reason["rule"].removeprefix(DOUBT), text=reason["text"], text_zh=reason["text_zh"])
+        for reason in row["reasons"]
+        if reason["rule"].startswith(DOUBT)
+    ]
+
+
 def report_view(row: Mapping[str, Any], custody: Sequence[Mapping[str, Any]], *, with_account: bool) -> ReportView:
     """A row of `reports` and its rows of `custody` as the wire shows them."""
+    row = as_given(row)
     location = None
     if row["lat"] is not None:
         location = LocationView.model_construct(lat=row["lat"], lon=row["lon"], accuracy_m=row["accuracy_m"])
@@ -102,6 +134,7 @@ def report_view(row: Mapping[str, Any], custody: Sequence[Mapping[str, Any]], *,
         figures=row["figures"],
         level=row["level"],
         reasons=[Reason.model_construct(**reason) for reason in row["reasons"]],
+        doubts=doubts_of(row),
         incident_id=row["incident_id"],
         alert_id=row["alert_id"],
         custody=[

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.core.geo import distance_m
 from app.hazards.cap import Level
 from app.hazards.silence import SilencePolicy
-from app.incidents.matching import distance_m
 
 # A little less than it is, so that no cell is too small.
 METRES_PER_DEGREE = 111_000.0

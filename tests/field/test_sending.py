@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -241,16 +241,39 @@ async def test_a_phone_whose_clock_is_ahead_is_set_right_by_the_servers(
     phone.outbox.correct(report_id, {"summary": "【演练】水位仍在上涨"})
 
     await phone.deliver()
+    later = phone.outbox.put({key: value for key, value in report().items() if key != "submitted_at"})
+    await phone.deliver()
 
-    assert state_of(phone, report_id) == "stored"
-    (row,) = await rows(database, Report)
-    assert (row.summary, row.observed_at) == ("【演练】水位仍在上涨", NOON - timedelta(minutes=10))
-    assert row.submitted_at == NOON
-    # What the person reads is what was sent.
-    assert phone.outbox.report(report_id)["body"]["observed_at"] == wire.moment(row.observed_at)
+    assert state_of(phone, report_id) == state_of(phone, later) == "stored"
+    stored = {str(row.id): row for row in await rows(database, Report)}
+    # The server's time decides; what was said is kept.
+    assert (stored[report_id].summary, stored[report_id].observed_at) == ("【演练】水位仍在上涨", NOON)
+    assert datetime.fromisoformat(stored[report_id].given["observed_at"]) == ahead.now() - timedelta(minutes=10)
+    # What is written after the first answer is dated by the server's clock.
+    assert (stored[later].submitted_at, stored[later].given) == (NOON, None)
 
 
-async def test_what_is_dated_ahead_by_a_right_clock_is_stored_as_of_now(phone: Device, database: Database) -> None:
+async def test_a_clock_that_was_set_right_is_believed_again(
+    app: FastAPI, clock: ManualClock, database: Database
+) -> None:
+    wrong = ManualClock(clock.now() - timedelta(hours=3))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    phone = device(transport, clock=wrong, session=token_of(VILLAGE, "reporter"))
+    said = {key: value for key, value in report().items() if key not in ("submitted_at", "observed_at", "id")}
+    phone.outbox.put(said)
+    await phone.deliver()
+    wrong.advance(timedelta(hours=3))
+
+    phone.outbox.put(said)
+    await phone.deliver()
+    last = phone.outbox.put(said)
+    await phone.deliver()
+
+    stored = {str(row.id): row for row in await rows(database, Report)}
+    assert (stored[last].submitted_at, stored[last].given) == (NOON, None)
+
+
+async def test_what_is_dated_ahead_by_a_right_clock_is_kept_and_doubted(phone: Device, database: Database) -> None:
     report_id = phone.outbox.put({**report(), "observed_at": wire.moment(NOON + timedelta(days=2))})
 
     await phone.deliver()
@@ -258,6 +281,7 @@ async def test_what_is_dated_ahead_by_a_right_clock_is_stored_as_of_now(phone: D
     assert state_of(phone, report_id) == "stored"
     (row,) = await rows(database, Report)
     assert (row.observed_at, row.submitted_at) == (NOON, NOON - timedelta(minutes=3))
+    assert [one["code"] for one in phone.outbox.report(report_id)["answer"]["doubts"]] == ["observed_ahead"]
 
 
 async def test_a_page_that_no_browser_could_read_is_a_failed_link(phone: Device, app: FastAPI) -> None:

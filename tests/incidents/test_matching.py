@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from app.core.geo import distance_m
 from app.hazards import catalogue
 from app.incidents import matching
 from app.incidents.matching import (
@@ -15,7 +16,6 @@ from app.incidents.matching import (
     Index,
     Limits,
     Seen,
-    distance_m,
     here_key,
     match,
     near_key,
