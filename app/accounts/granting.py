@@ -90,14 +90,13 @@ async def create_key(
 async def may_grant(conn: AsyncConnection, *, caller: Caller, node: str, scopes: frozenset[str]) -> None:
     """Problems when the node is outside the caller's subtree (422) or a scope is one the caller lacks (403)."""
     await _visible_node(conn, caller, node)
-    lacking = scopes - caller.scopes
-    if lacking:
-        raise Problem(problems.SCOPES_TOO_WIDE, scopes=", ".join(sorted(lacking)))
+    _may_do_all(caller, scopes)
 
 
 async def revoke_key(conn: AsyncConnection, *, caller: Caller, key_id: UUID, now: datetime) -> None:
-    """Revoke an API key. Again, it changes nothing."""
+    """Revoke an API key. Again, it changes nothing. A Problem (403) when it may do more than the caller."""
     row = await one(conn, caller, ApiKey, key_id)
+    _may_do_all(caller, frozenset(row["scopes"]))
     if row["revoked_at"] is None:
         await conn.execute(update(ApiKey).where(ApiKey.id == key_id).values(revoked_at=now))
         announce(conn, Revoked(key_id))
@@ -133,6 +132,12 @@ async def open_node(conn: AsyncConnection, code: str, now: datetime) -> Any:
     if is_closed(row.closed_on, now):
         raise Problem(problems.NODE_CLOSED, pointer="/node", code=code, date=row.closed_on.isoformat())
     return row
+
+
+def _may_do_all(caller: Caller, scopes: frozenset[str]) -> None:
+    lacking = scopes - caller.scopes
+    if lacking:
+        raise Problem(problems.SCOPES_TOO_WIDE, scopes=", ".join(sorted(lacking)))
 
 
 async def _visible_node(conn: AsyncConnection, caller: Caller, code: str) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.alerts import escalation, permissions
 from app.alerts.models import Alert, AlertStep
 from app.alerts.service import COLUMNS, Row, event, readable
-from app.alerts.views import AlertActed, Owner, alert_acted
+from app.alerts.views import AlertActed, alert_acted, owner_view
 from app.core import problems
 from app.core.caller import Caller
 from app.core.clock import ZONE
@@ -76,15 +76,16 @@ async def acknowledge(
     row = await locked(conn, caller=caller, alert_id=alert_id)
     place = await _allowed(conn, row, caller, "acknowledge")
     if row["state"] == "closed":
-        return alert_acted(row, CLOSED)
+        return alert_acted(row, caller, CLOSED)
     owner = row["owner"]
     if owner and row["until"] == until and row["gathered_until"] is None:
-        return alert_acted(row, OWN)
+        return alert_acted(row, caller, OWN)
     must_be_at(row["version"], version)
     taken = owner or {
         "node": caller.node,
         "name": place.name,
         "label": caller.label,
+        "above": place.path[-2] if len(place.path) > 1 else None,
         "at": now.isoformat(),
         "by": str(caller.account_id or caller.key_id),
     }
@@ -106,7 +107,7 @@ async def acknowledge(
         f"{place.name}已确认" + (f"，时限至 {_clock(until)}。" if until else "。"),
     )
     taken_on = await custody.acknowledge(conn, caller=caller, alert_id=alert_id, now=now)
-    return alert_acted(await carry_out(conn, row, [done], place=place, now=now, also=taken_on))
+    return alert_acted(await carry_out(conn, row, [done], place=place, now=now, also=taken_on), caller)
 
 
 async def release(
@@ -120,7 +121,7 @@ async def release(
     row = await locked(conn, caller=caller, alert_id=alert_id)
     place = await _allowed(conn, row, caller, "release")
     if row["state"] != "acknowledged":
-        return alert_acted(row, CLOSED if row["state"] == "closed" else UNOWNED)
+        return alert_acted(row, caller, CLOSED if row["state"] == "closed" else UNOWNED)
     must_be_at(row["version"], version)
     done = Done(
         "alert.released",
@@ -128,7 +129,7 @@ async def release(
         f"{place.name} hands it back{_said(note)}.",
         f"{place.name}已交回{_said(note, '：')}。",
     )
-    return alert_acted(await carry_out(conn, row, [done], place=place, now=now))
+    return alert_acted(await carry_out(conn, row, [done], place=place, now=now), caller)
 
 
 async def escalate(
@@ -149,12 +150,12 @@ async def escalate(
     row = await locked(conn, caller=caller, alert_id=alert_id)
     place = await _allowed(conn, row, caller, "escalate")
     if row["state"] == "closed":
-        return alert_acted(row, CLOSED)
+        return alert_acted(row, caller, CLOSED)
     if from_step is None:
         if await _was_just_escalated(conn, row, now):
-            return alert_acted(row, AGAIN)
+            return alert_acted(row, caller, AGAIN)
     elif from_step != row["escalation_step"]:
-        return alert_acted(row, ELSEWHERE)
+        return alert_acted(row, caller, ELSEWHERE)
     must_be_at(row["version"], version)
     changes: dict[str, Any] = escalation.unowned(row, now) if row["state"] == "acknowledged" else {}
     # It goes on from where it stood, also when it had an owner: they want more than those who were told.
@@ -166,7 +167,7 @@ async def escalate(
         f"{place.name} sends it up: step {changes['escalation_step']}{_said(note)}.",
         f"{place.name}提请上报：第 {changes['escalation_step']} 步{_said(note, '：')}。",
     )
-    return alert_acted(await carry_out(conn, row, [done], place=place, now=now))
+    return alert_acted(await carry_out(conn, row, [done], place=place, now=now), caller)
 
 
 async def close(
@@ -176,13 +177,13 @@ async def close(
     row = await locked(conn, caller=caller, alert_id=alert_id)
     place = await _allowed(conn, row, caller, "close")
     if row["state"] == "closed":
-        return alert_acted(row, CLOSED)
+        return alert_acted(row, caller, CLOSED)
     must_be_at(row["version"], version)
     await custody.spare(conn, city_id=row["city_id"], alerts=[alert_id])
     done = Done(
         "alert.closed", closing(reason, now), f"{place.name} closes it: {reason}", f"{place.name}已关闭：{reason}"
     )
-    return alert_acted(await carry_out(conn, row, [done], place=place, now=now))
+    return alert_acted(await carry_out(conn, row, [done], place=place, now=now), caller)
 
 
 def closing(reason: str, now: datetime) -> dict[str, Any]:
@@ -254,12 +255,12 @@ def step_row(changed: Row, done: Done, *, place: Place | None, at: datetime) -> 
     }
 
 
-def owned(row: Row) -> Problem:
+def owned(row: Row, caller: Caller) -> Problem:
     """The Problem that tells whose the alert is."""
-    owner = Owner.model_validate(row["owner"]).model_dump(mode="json")
+    owner = owner_view(row["owner"], caller).model_dump(mode="json")
     return Problem(
         problems.ALERT_OWNED,
-        owner=f"{owner['label']} ({owner['node']})",
+        owner=f"{owner['name']} ({owner['node']})" if owner["name"] else owner["node"],
         at=owner["at"],
         extra={"owner": owner},
     )
@@ -276,7 +277,7 @@ async def _allowed(conn: AsyncConnection, row: Row, caller: Caller, act: permiss
     office = known.today(caller.node)
     answer = permissions.may(act, office=office, line=line, owner=known.today(owner) if owner else None)
     if answer == "owned":
-        raise owned(row)
+        raise owned(row, caller)
     places = await lookup.places(conn, {caller.node, *line})
     if answer == "beyond":
         names = ", ".join(places[code].name for code in reversed(line))

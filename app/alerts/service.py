@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, bindparam, exists, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.alerts.models import Alert, AlertStep
-from app.alerts.views import AlertView, StepView, alert_view, raised_step, step_view
+from app.alerts.views import AlertView, StepView, alert_body, alert_view, raised_step, step_view
 from app.core import paging, problems
 from app.core.caller import Caller
 from app.core.database import Database, among, upsert_versions
@@ -73,7 +73,7 @@ def event(kind: str, row: Row, *, node_code: str | None = None) -> Event:
         version=row["version"],
         node_code=node_code or row["node_code"],
         also=() if node_code else tuple(node for node in row["nodes"] if node != row["node_code"]),
-        body=alert_view(row).model_dump(mode="json"),
+        body=alert_body(row),
         drill_id=row["drill_id"],
     )
 
@@ -124,7 +124,7 @@ async def list_alerts(
     if len(rows) > limit:
         rows = rows[:limit]
         after = paging.encode_moment("alerts", rows[-1].raised_at, rows[-1].id)
-    return Listed([alert_view(row._asdict()) for row in rows], after, head)
+    return Listed([alert_view(row._asdict(), caller) for row in rows], after, head)
 
 
 async def get(conn: AsyncConnection, *, caller: Caller, alert_id: UUID) -> AlertView:
@@ -132,7 +132,7 @@ async def get(conn: AsyncConnection, *, caller: Caller, alert_id: UUID) -> Alert
     row = (await conn.execute(select(*COLUMNS).where(readable(caller), Alert.id == alert_id))).one_or_none()
     if row is None:
         raise Problem(problems.NOT_FOUND)
-    return alert_view(row._asdict())
+    return alert_view(row._asdict(), caller)
 
 
 async def open_alert(database: Database, *, policy: Policy, caller: Caller, alert_id: UUID, now: datetime) -> AlertView:

@@ -8,7 +8,7 @@ from fastapi.sse import ServerSentEvent
 
 from app.alerts.service import TOPIC
 from app.alerts.sightings import Sightings
-from app.alerts.views import AlertChange, AlertChanges, AlertView
+from app.alerts.views import AlertChange, AlertChanges, alert_told
 from app.core.caller import Caller, current_caller
 from app.core.database import Database, DatabaseAway, database_of
 from app.core.errors import Problem
@@ -51,7 +51,7 @@ async def changes(
                 cursor=cursors.encode(entry.position),
                 type=entry.type,
                 at=entry.at,
-                alert=AlertView.model_validate(entry.body),
+                alert=alert_told(entry.body, caller),
             )
             for entry in found.entries
         ],

@@ -7,8 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.alerts.escalation import plan, targets
 from app.alerts.new_offices import uncovered
+from app.core.caller import Caller, may_know_person
 from app.core.times import Time
 from app.reports.views import Notice, Reason
+
+# Those of an alert's fields that name an owner.
+OWNERS = ("owner", "last_owner")
 
 
 class AlertNode(BaseModel):
@@ -20,11 +24,11 @@ class AlertNode(BaseModel):
 
 
 class Owner(BaseModel):
-    """The office that took the alert on, and its sign-in."""
+    """The office that took the alert on."""
 
     node: str
     name: str | None = None
-    label: str
+    label: str | None = Field(None, description="its sign-in: for people of that office and the one above alone")
     at: datetime
 
 
@@ -190,14 +194,40 @@ class CloseAlert(BaseModel):
     reason: str = Field(min_length=1, max_length=500)
 
 
-def alert_view(row: Mapping[str, Any]) -> AlertView:
-    """A row of `alerts` as the wire and the feed show it."""
-    return AlertView.model_construct(**_fields(row))
+def alert_view(row: Mapping[str, Any], caller: Caller | None = None) -> AlertView:
+    """A row of `alerts` as the wire shows it to a caller, or, without one, to everybody."""
+    return AlertView.model_construct(**_fields(row, caller))
 
 
-def alert_acted(row: Mapping[str, Any], notice: Notice | None = None) -> AlertActed:
+def alert_acted(row: Mapping[str, Any], caller: Caller, notice: Notice | None = None) -> AlertActed:
     """A row of `alerts` as the answer to an act; with a notice, nothing was changed."""
-    return AlertActed.model_construct(**_fields(row), applied=notice is None, notice=notice)
+    return AlertActed.model_construct(**_fields(row, caller), applied=notice is None, notice=notice)
+
+
+def alert_body(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of `alerts` as the feed keeps it: of an owner with all that `alert_told` decides by."""
+    body = alert_view(row).model_dump(mode="json")
+    for name in OWNERS:
+        if row[name]:
+            body[name] |= {"label": row[name]["label"], "above": row[name].get("above")}
+    return body
+
+
+def alert_told(body: Mapping[str, Any], caller: Caller) -> AlertView:
+    """An event's body as it is told to a caller."""
+    view = AlertView.model_validate(body)
+    for name in OWNERS:
+        if body.get(name):
+            setattr(view, name, owner_view(body[name], caller))
+    return view
+
+
+def owner_view(owner: Mapping[str, Any], caller: Caller | None) -> Owner:
+    """An owner as it is kept, with its sign-in only for a caller who may know it."""
+    found = Owner.model_validate(owner)
+    if caller is None or not may_know_person(caller, office=found.node, above=owner.get("above")):
+        found.label = None
+    return found
 
 
 def step_view(row: Mapping[str, Any]) -> StepView:
@@ -219,7 +249,7 @@ def raised_step(alert: AlertView) -> StepView:
     )
 
 
-def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
+def _fields(row: Mapping[str, Any], caller: Caller | None) -> dict[str, Any]:
     found = plan(row["policy"], row["level"])
     return {
         "id": row["id"],
@@ -233,8 +263,8 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
         "reasons": [Reason.model_construct(**reason) for reason in row["reasons"]],
         "raised_at": row["raised_at"],
         "due_at": row["due_at"],
-        "owner": Owner.model_validate(row["owner"]) if row["owner"] else None,
-        "last_owner": Owner.model_validate(row["last_owner"]) if row["last_owner"] else None,
+        "owner": owner_view(row["owner"], caller) if row["owner"] else None,
+        "last_owner": owner_view(row["last_owner"], caller) if row["last_owner"] else None,
         "new_offices": [NewOffice.model_construct(code=code, name=name) for code, name in uncovered(row).items()]
         if row["last_owner"] or row["gathered_until"]
         else [],

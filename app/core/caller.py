@@ -51,6 +51,14 @@ class Caller:
     sees: bool = True
 
 
+def may_know_person(caller: Caller, *, office: str, above: str | None) -> bool:
+    """Return whether the caller is told which person acted for an office: people there and at the office above it.
+
+    Everybody else, and every machine, is told the office alone. Pure.
+    """
+    return caller.account_id is not None and caller.node in (office, above)
+
+
 Authenticate = Callable[[Request], Awaitable[Caller]]
 
 # The dependencies that refuse a request for its sign-in. They need its headers alone: they run before a body is read.

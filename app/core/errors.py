@@ -1,4 +1,5 @@
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -57,6 +58,11 @@ class Problem(HTTPException):
             **({"errors": errors} if errors else {}),
             **self.extra,
         }
+
+
+def route_of(scope: Mapping[str, Any]) -> str:
+    """The template of the route that is asked for, for logs and metrics: a path may hold an id, or what was typed."""
+    return getattr(scope.get("route"), "path", "unmatched")
 
 
 def away() -> Problem:
@@ -149,7 +155,7 @@ async def on_failure(request: Request, error: Exception) -> JSONResponse:
     while trace and trace.tb_next:
         trace = trace.tb_next
     place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
-    log.error("failure", path=request.url.path, error=type(error).__name__, place=place)
+    log.error("failure", route=route_of(request.scope), error=type(error).__name__, place=place)
     return render(Problem(problems.INTERNAL), request)
 
 
@@ -169,7 +175,7 @@ def install(app: FastAPI) -> None:
         return render(from_validation(list(error.errors()), language_of(request)), request)
 
     async def on_away(request: Request, error: Exception) -> JSONResponse:
-        log.warning("database away", path=request.url.path)
+        log.warning("database away", route=route_of(request.scope))
         return render(away(), request)
 
     # Uvicorn would print the traceback, and with it what was typed.

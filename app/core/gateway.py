@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.core import metrics, problems
 from app.core.admission import admit, too_large
 from app.core.caller import authenticated
-from app.core.errors import Problem, on_failure, render
+from app.core.errors import Problem, on_failure, render, route_of
 from app.core.logs import request_id
 from app.core.methods import as_get
 from app.core.settings import Settings
@@ -117,7 +117,7 @@ class Gateway:
             return
         except Exception as error:
             # The framework's own last handler stands outside of this one and would answer without the id.
-            response = await on_failure(Request(scope), error)
+            response = await on_failure(Request(asked), error)
             if status:
                 raise
             await response(scope, receive, answer)
@@ -129,8 +129,8 @@ class Gateway:
             self._account(scope["method"], asked, status or 499, self._monotonic() - began, is_stream)
 
     def _account(self, method: str, scope: Scope, status: int, seconds: float, is_stream: bool) -> None:
-        # The template, never the path: a path may hold an id, and every other one would be a new series.
-        route = getattr(scope.get("route"), "path", "unmatched")
+        # Every other path would be a new series.
+        route = route_of(scope)
         method = method if method in _METHODS else "other"
         counter = self._counters.get((route, method, status))
         if counter is None:

@@ -165,9 +165,14 @@ SCOPE_MISSING = Kind(
 )
 GRANT_UNSUPPORTED = Kind("grant_unsupported", 400, "grant_type must be password.", "grant_type 必须是 password。")
 SCOPES_TOO_WIDE = Kind(
-    "scopes_too_wide", 403, "You cannot give what you do not have: {scopes}.", "不能授予自己没有的权限：{scopes}。"
+    "scopes_too_wide",
+    403,
+    "You can neither give nor take away what you do not have: {scopes}.",
+    "不能授予或收回自己没有的权限：{scopes}。",
 )
-USERNAME_TAKEN = Kind("username_taken", 409, "This username is taken.", "该用户名已被使用。")
+USERNAME_TAKEN = Kind(
+    "username_taken", 409, "This username cannot be used. Choose another.", "该用户名不可用，请另选一个。"
+)
 ACCOUNT_SELF = Kind(
     "account_self",
     409,
@@ -192,7 +197,7 @@ EXPIRY_PAST = Kind("expiry_past", 422, "A key expires in the future: choose a la
 # Nodes
 NODE_UNKNOWN = Kind("node_unknown", 422, "There is no node {code} in your subtree.", "您的辖区内没有节点 {code}。")
 NODE_CLOSED = Kind("node_closed", 422, "Node {code} is closed since {date}.", "节点 {code} 已于 {date} 撤销。")
-NODE_TAKEN = Kind("node_taken", 409, "A node with the code {code} exists.", "代码为 {code} 的节点已存在。")
+NODE_TAKEN = Kind("node_taken", 409, "The code {code} is not free. Choose another.", "代码 {code} 不可用，请另选一个。")
 NODE_PARENT = Kind(
     "node_parent_wrong",
     422,

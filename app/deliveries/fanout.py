@@ -115,8 +115,9 @@ def outward(city_id: str, event: Any) -> dict[str, Any]:
         "city_id": city_id,
         "drill_id": str(event.drill_id) if event.drill_id else None,
     }
-    if isinstance(body.get("owner"), dict):
-        body["owner"] = {key: value for key, value in body["owner"].items() if key != "label"}
+    for name in ("owner", "last_owner"):
+        if isinstance(body.get(name), dict):
+            body[name] = {key: value for key, value in body[name].items() if key not in ("label", "above")}
     return body
 
 

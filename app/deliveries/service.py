@@ -1,5 +1,5 @@
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from app.core.caller import Caller
 from app.core.clock import day_of
 from app.core.errors import Problem
 from app.core.ids import new_id
-from app.deliveries import channels, guard, signing
+from app.deliveries import channels, guard, reading, signing
 from app.deliveries.apart import apart
 from app.deliveries.fanout import queued
 from app.deliveries.models import Delivery, Receipt, Receiver
@@ -43,8 +43,10 @@ async def create(
 ) -> Row:
     """A new receiver at a node of the caller's subtree; it hears what happens from now on.
 
-    A Problem (422) when the address cannot be one, (503) when channels need Apprise and it is not installed.
+    A Problem (403) when the caller may not read what it is to hear, (422) when the address cannot be one, (503) when
+    channels need Apprise and it is not installed.
     """
+    _may_read(caller, events)
     await _check(kind, url, private_targets)
     code = node or caller.node
     place = (await lookup.places(conn, {code})).get(code)
@@ -123,8 +125,13 @@ async def get(conn: AsyncConnection, *, caller: Caller, kind: str, receiver_id: 
 async def change(
     conn: AsyncConnection, *, caller: Caller, kind: str, receiver_id: UUID, changes: Mapping[str, Any], now: datetime
 ) -> None:
-    """Change what a receiver is told of; enabled again, what waits for it is tried now."""
+    """Change what a receiver is told of; enabled again, what waits for it is tried now.
+
+    A Problem (403) when the caller may not read what it hears, or is to hear.
+    """
     row = await _row(conn, caller, kind, receiver_id, lock=True)
+    if "events" in changes:
+        _may_read(caller, changes["events"])
     if kind == "webhook" and changes.get("events") == []:
         changes = {**changes, "events": ["alert.*"]}
     if "state" in changes and changes["state"] != row["state"]:
@@ -221,8 +228,10 @@ async def list_deliveries(
 async def get_delivery(
     conn: AsyncConnection, *, caller: Caller, kind: str, receiver_id: UUID, delivery_id: UUID
 ) -> tuple[Row, list[Row]]:
-    """One delivery and its receipts; a Problem (404) otherwise."""
+    """One delivery and its receipts; a Problem (404) otherwise, (403) when the caller may not read what was sent."""
     row = await _delivery(conn, caller, kind, receiver_id, delivery_id)
+    if not row["type"].startswith("beacon."):
+        _may_read(caller, [row["type"]])
     receipts = await conn.execute(
         select(*Receipt.__table__.columns)
         .where(Receipt.city_id == caller.city_id, Receipt.delivery_id == delivery_id)
@@ -253,11 +262,21 @@ def _mine(caller: Caller, kind: str) -> Any:
     return visible(caller, Receiver) & (Receiver.kind == kind) & (Receiver.state != "deleted")
 
 
+def _may_read(caller: Caller, events: Sequence[str]) -> None:
+    """A Problem (403) unless the caller may read all that these types and patterns tell of."""
+    lacking = reading.scopes_of(events) - caller.scopes
+    if lacking:
+        raise Problem(problems.SCOPES_TOO_WIDE, scopes=", ".join(sorted(lacking)))
+
+
 async def _row(conn: AsyncConnection, caller: Caller, kind: str, receiver_id: UUID, *, lock: bool = False) -> Row:
+    """A receiver of the caller's subtree; with `lock`, to be changed by one who may read what it hears."""
     query = select(*COLUMNS).where(_mine(caller, kind), Receiver.id == receiver_id)
     row = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
     if row is None:
         raise Problem(problems.NOT_FOUND)
+    if lock:
+        _may_read(caller, row.events)
     return row._asdict()
 
 
@@ -267,6 +286,7 @@ async def _active(conn: AsyncConnection, caller: Caller, kind: str, receiver_id:
     row = (await conn.execute(query.with_for_update())).one_or_none()
     if row is None:
         raise Problem(problems.NOT_FOUND)
+    _may_read(caller, row.events)
     if row.state != "active":
         raise Problem(problems.RECEIVER_DISABLED)
     return row

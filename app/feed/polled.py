@@ -15,7 +15,9 @@ CACHE = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 def etag_of(request: Request, caller: Caller, position: Position) -> str:
     """The ETag of this very question at this moment of the log: who asks, where, and the query as it was sent."""
     scope = request.scope
-    return cursors.etag(position, caller.node, _named(caller.scopes), scope["path"], scope["query_string"])
+    # A person is told more than a machine.
+    is_person = caller.account_id is not None
+    return cursors.etag(position, caller.node, _named(caller.scopes), is_person, scope["path"], scope["query_string"])
 
 
 @cache

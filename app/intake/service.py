@@ -12,6 +12,7 @@ from app.alerts import raising
 from app.alerts import service as alerts
 from app.alerts.found import store_steps
 from app.core import problems
+from app.core.caller import may_know_person
 from app.core.clock import day_of
 from app.core.errors import Problem
 from app.core.geo import Point
@@ -245,7 +246,7 @@ async def settle(conn: AsyncConnection, submission: Submission) -> Result | None
     # What it said before it was corrected is the same report too: a late duplicate.
     then = await versions.said(conn, row=row, digest=submission.digest)
     if then is not None:
-        mine = row["filed_by"] == submission.caller.node
+        mine = may_know_person(submission.caller, office=row["filed_by"], above=None)
         if not visible:
             # Who may not read it any more learns what he said, and that it is stored.
             return Result("replayed", report=report_view(then, [], with_account=False))
@@ -466,5 +467,5 @@ def _events(thread: _Thread, change: raising.Change | None) -> list[Event]:
 
 
 def _sees_account(accepted: _Accepted) -> bool:
-    # The sender is at the office that filed it.
-    return accepted.submission.caller.account_id is not None
+    caller = accepted.submission.caller
+    return may_know_person(caller, office=caller.node, above=None)

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal, TypeVar
@@ -72,6 +72,9 @@ async def plan(
     if lock:
         await service.lock(conn, caller.city_id if caller else None)
     stored = await _stored(conn, {row.code for row in parsed.rows} | {row.parent_code or "" for row in parsed.rows})
+    # Of what another city has, a caller learns nothing but that the code is not free.
+    elsewhere = {code for code, row in stored.items() if caller and row["city_id"] != caller.city_id}
+    stored = {code: row for code, row in stored.items() if code not in elsewhere}
     known = {
         code: Known(row["tier"], row["city_id"], row["parent_code"], row["opened_on"], row["closed_on"])
         for code, row in stored.items()
@@ -79,10 +82,11 @@ async def plan(
     # Hundreds of thousands of lines take a while: not on the event loop.
     refused = {error.node for error in parsed.errors}
     ordered, unsound = await asyncio.to_thread(check_tree, parsed.rows, known, on=on, today=today, refused=refused)
-    outside = [error for row in ordered if caller and (error := _outside(row, caller, known))]
+    outside = [error for row in ordered if caller and (error := _outside(row, caller, known, elsewhere))]
     hidden = {error.line for error in outside}
     errors = parsed.errors + outside + [error for error in unsound if error.line not in hidden]
 
+    ordered = [row for row in ordered if row.line not in hidden]
     new = [row for row in ordered if row.code not in stored]
     changed = await _changed(conn, ordered, stored, parsed.columns)
     for row, change in changed:
@@ -207,21 +211,30 @@ def _node(row: Row, city_id: str, on: date) -> dict[str, Any]:
     }
 
 
-def _outside(row: Row, caller: Caller, known: Mapping[str, Known]) -> RowError | None:
-    """An error for a line that is not within the caller's subtree, before or after."""
+def _outside(row: Row, caller: Caller, known: Mapping[str, Known], elsewhere: Collection[str]) -> RowError | None:
+    """An error for a line that is not within the caller's subtree, before or after, or whose code is not free.
+
+    One answer for all of these: it does not tell what lies outside.
+    """
     was = known.get(row.code)
     if caller.tier == "city":
         within = row.code == caller.city_id if row.tier == "city" else True
-        mine = was is None or was.city_id == caller.city_id
-        parent = known.get(row.parent_code or "")
-        mine = mine and (parent is None or parent.city_id == caller.city_id)
+        mine = row.code not in elsewhere
+    elif row.code in elsewhere:
+        within = mine = False
     else:
         within = row.code == caller.node or (row.tier == "village" and row.parent_code == caller.node)
         mine = was is None or row.code == caller.node or was.parent_code == caller.node
         mine = mine and not (row.code == caller.node and was is not None and was.parent_code != row.parent_code)
     if within and mine:
         return None
-    return RowError(row.line, row.code, "outside", "This node is outside your subtree.", "该节点不在您的辖区内。")
+    return RowError(
+        row.line,
+        row.code,
+        "outside",
+        "It is outside your subtree, or its code is not free.",
+        "该节点不在您的辖区内，或代码不可用。",
+    )
 
 
 def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core import paging, problems
-from app.core.caller import Caller
+from app.core.caller import Caller, may_know_person
 from app.core.clock import day_of
 from app.core.database import Database, among, insert_into
 from app.core.errors import Problem
@@ -351,10 +351,11 @@ def _held(caller: Caller, table: Any, report_id: Any) -> ColumnElement[bool]:
 
 async def _views(conn: AsyncConnection, caller: Caller, rows: Sequence[Any]) -> list[ReportView]:
     held = await _custody(conn, city_id=caller.city_id, ids=[row.id for row in rows])
-    return [
-        report_view(row._asdict(), held[row.id], with_account=caller.node in (row.filed_by, row.filed_by_parent))
-        for row in rows
-    ]
+    return [report_view(row._asdict(), held[row.id], with_account=_knows_account(caller, row)) for row in rows]
+
+
+def _knows_account(caller: Caller, row: Any) -> bool:
+    return may_know_person(caller, office=row.filed_by, above=row.filed_by_parent)
 
 
 async def _custody(conn: AsyncConnection, *, city_id: str, ids: Collection[UUID]) -> dict[UUID, list[Row]]:

@@ -92,6 +92,10 @@ class Life:
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     held: dict[str, Held] = field(default_factory=dict)
 
+    def _label(self, owner: Office) -> str | None:
+        # It is the city that reads: it is told who acted for its towns and for itself.
+        return f"{owner.role}-{owner.node}" if owner.tier != "village" else None
+
     def __post_init__(self) -> None:
         self.urgent = {self.office}
         self._raise()
@@ -223,7 +227,7 @@ class Life:
             "version": self.version,
             "level": self.level,
             "state": self.state,
-            "owner": (self.owner.node, f"{self.owner.role}-{self.owner.node}") if self.owner else None,
+            "owner": (self.owner.node, self._label(self.owner)) if self.owner else None,
             "until": self.until,
             "due_at": self.due_at,
             "step": self.step,

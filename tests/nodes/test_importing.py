@@ -174,7 +174,6 @@ async def test_a_node_that_will_close_can_be_renamed_until_then(
     [
         (CITY, f"{OTHER_CITY},安丘市,city,\n"),
         (CITY, "c-9,新市,city,\n"),
-        (CITY, f"t-1,镇,town,{OTHER_CITY}\n"),
         (CITY, f"370784001001,村,village,{TOWN}\n"),
         (TOWN, f"v-1,村,village,{OTHER_TOWN}\n"),
         (TOWN, f"{FAR_VILLAGE},村,village,{TOWN}\n"),
