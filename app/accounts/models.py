@@ -83,7 +83,7 @@ class ApiKey(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     key_hash: Mapped[str] = mapped_column(String(64))
     prefix: Mapped[str] = mapped_column(String(16), comment="the key's first characters, to tell keys apart")
-    label: Mapped[str] = mapped_column(String(80))
+    label: Mapped[str] = mapped_column(String)
     node_code: Mapped[str] = mapped_column(ForeignKey("nodes.code"))
     city_id: Mapped[str] = mapped_column(ForeignKey("cities.city_id"))
     scopes: Mapped[list[str]] = mapped_column(Json)

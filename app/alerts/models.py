@@ -21,11 +21,11 @@ class Alert(Base):
     state: Mapped[str] = mapped_column(String(12))
     incident_id: Mapped[UUID]
     node_code: Mapped[str] = mapped_column(ForeignKey("nodes.code"))
-    node_name: Mapped[str] = mapped_column(String(80))
+    node_name: Mapped[str] = mapped_column(String)
     path: Mapped[list[str]] = mapped_column(Json, comment="codes from the city down to the node, when raised")
     nodes: Mapped[list[str]] = mapped_column(Json, comment="every node that reported the incident: they see it too")
     hazard: Mapped[str] = mapped_column(String(40))
-    headline: Mapped[str] = mapped_column(String(140))
+    headline: Mapped[str] = mapped_column(String)
     reasons: Mapped[list[dict[str, str]]] = mapped_column(Json)
     reports: Mapped[int]
     raised_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -1,11 +1,11 @@
-"""What may stand in free text. `mask`, `check` and `tidy` are offered here: the one door for text that comes in."""
+"""What may stand in free text. `mask`, `check`, `scrub` and `tidy` are offered here: the one door for text."""
 
 import re
 import unicodedata
 
 from app.core.masking import mask
 
-__all__ = ["check", "mask", "tidy"]
+__all__ = ["check", "mask", "scrub", "tidy"]
 
 # C0 and C1 controls, lone surrogates, and the two noncharacters that XML 1.0 (section 2.2) cannot carry.
 _CONTROL_IN_LINES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -15,6 +15,9 @@ _BIDI = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c]")
 _INVISIBLE = re.compile(
     "[\u00ad\u115f\u1160\u200b\u2060-\u2064\u206a-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
+# The flags of England, Scotland and Wales are a black flag with tags (UTS 51, section 1.4.6).
+_FLAG_OR_INVISIBLE = re.compile(f"(\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f)|{_INVISIBLE.pattern}")
+_BREAK = re.compile("[\t\n\r\x0b\x0c\x85\u2028\u2029]+")
 _JOINER_OR_SELECTOR = re.compile("[\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _JOINERS = "\u200c\u200d"
 _EMOJI_SELECTORS = "\ufe0e\ufe0f"
@@ -36,16 +39,40 @@ def check(text: str, *, multiline: bool) -> str | None:
         return None
     if _BIDI.search(text):
         return "bidi_control"
-    if _INVISIBLE.search(text) or not all(
+    if any(found[1] is None for found in _FLAG_OR_INVISIBLE.finditer(text)) or not all(
         _is_seen(text, found.start()) for found in _JOINER_OR_SELECTOR.finditer(text)
     ):
         return "invisible_character"
     return None
 
 
+def scrub(text: str, *, multiline: bool) -> tuple[str, int]:
+    """`text`, tidied, without what `check` refuses; and how many characters that were. Scrubbing twice is once.
+
+    In one line a tab or a line break is a space.
+    """
+    text = tidy(text if multiline else _BREAK.sub(" ", text))
+    removed = 0
+    while True:
+        kept = _CONTROL_IN_LINES.sub("", text)
+        if not kept.isascii():
+            kept = _FLAG_OR_INVISIBLE.sub(lambda found: found[1] or "", _BIDI.sub("", kept))
+            kept = _JOINER_OR_SELECTOR.sub(_if_seen, kept)
+        removed += len(text) - len(kept)
+        # What stood apart may be composed now, or stand at an end.
+        kept = tidy(kept)
+        if kept == text:
+            return text, removed
+        text = kept
+
+
 def tidy(text: str) -> str:
     """`text` in Unicode's NFC, its line breaks as a line feed, without white space around it."""
     return unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n").strip()
+
+
+def _if_seen(found: re.Match[str]) -> str:
+    return found[0] if _is_seen(found.string, found.start()) else ""
 
 
 def _is_seen(text: str, at: int) -> bool:
@@ -58,8 +85,9 @@ def _is_seen(text: str, at: int) -> bool:
         return category in _EMOJI or before in _EMOJI_SELECTORS or _is_of_joined_script(before)
     if before.isascii():
         return before in "0123456789#*" and text[at + 1 : at + 2] == _KEYCAP
-    # Ideographs, signs and arrows have variants chosen by a selector (Unicode's StandardizedVariants and IVD).
-    return category in _EMOJI or category in ("Lo", "Sm", "Po", "Pd")
+    # Ideographs, signs, arrows, the letter of information: a selector chooses among their variants (Unicode's emoji
+    # variation sequences, StandardizedVariants and IVD).
+    return category[0] in "LNPS"
 
 
 def _is_of_joined_script(character: str) -> bool:

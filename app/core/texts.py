@@ -1,6 +1,17 @@
 from app.core import problems
 from app.core.errors import Problem
-from app.core.textguard import check, mask, tidy
+from app.core.textguard import check, mask, scrub, tidy
+
+
+def forgive(text: str, *, multiline: bool = True) -> tuple[str, int, int]:
+    """A report's text as it may be stored, whatever it was: how many identifiers were masked, characters removed.
+
+    A device can cure nothing of what a person has typed: controls, marks of direction, halves of characters and what
+    nobody sees are left out.
+    """
+    text, removed = scrub(text, multiline=multiline)
+    masked, count = mask(text)
+    return masked, count, removed
 
 
 def clean(

@@ -27,7 +27,7 @@ class Receiver(Base):
     version: Mapped[int]
     kind: Mapped[str] = mapped_column(String(8))
     node_code: Mapped[str] = mapped_column(ForeignKey("nodes.code"))
-    label: Mapped[str] = mapped_column(String(80))
+    label: Mapped[str] = mapped_column(String)
     url: Mapped[str] = mapped_column(Text, comment="a channel's holds its token: never shown again")
     events: Mapped[list[str]] = mapped_column(
         Json, comment="types or patterns; none, for a channel: as escalation says"

@@ -82,7 +82,7 @@ async def change_receiver(
     """Change what it is told of, disable it, or enable it again."""
     changes = body.model_dump(exclude_unset=True, mode="json")
     if "label" in changes:
-        changes["label"] = clean(changes["label"], pointer="/label", multiline=False, required=True)[0][:80]
+        changes["label"] = clean(changes["label"], pointer="/label", multiline=False, required=True)[0]
     now = request.app.state.clock.now()
     await service.change(conn, caller=caller, kind=kind, receiver_id=receiver_id, changes=changes, now=now)
     row, counts = await service.get(conn, caller=caller, kind=kind, receiver_id=receiver_id)

@@ -15,7 +15,7 @@ class Drill(Base):
     city_id: Mapped[str] = mapped_column(ForeignKey("cities.city_id"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     node_code: Mapped[str] = mapped_column(ForeignKey("nodes.code"), comment="the office whose subtree takes part")
-    title: Mapped[str] = mapped_column(String(80))
+    title: Mapped[str] = mapped_column(String)
     pace: Mapped[float] = mapped_column(Float, comment="how many times faster than life its deadlines run")
     began_at: Mapped[datetime] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -17,7 +17,9 @@ FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 def text(body: Mapping[str, Any]) -> str:
     """JSON without a space."""
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    said = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    # Half of a character, as some keyboards leave behind, has no bytes.
+    return said.encode("utf-8", "ignore").decode()
 
 
 def encode(body: Mapping[str, Any]) -> bytes:

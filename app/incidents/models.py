@@ -25,7 +25,7 @@ class Incident(Base):
     level: Mapped[str] = mapped_column(String(8), comment="the gravest level any of its reports had")
     node_code: Mapped[str] = mapped_column(ForeignKey("nodes.code"), comment="the node that was heard first")
     town_code: Mapped[str | None] = mapped_column(String(32))
-    headline: Mapped[str] = mapped_column(String(140))
+    headline: Mapped[str] = mapped_column(String)
     lat: Mapped[float | None]
     lon: Mapped[float | None]
     here: Mapped[str] = mapped_column(String(80), comment="hazard@node: what this node's next report is looked up by")

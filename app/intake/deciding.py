@@ -190,6 +190,8 @@ async def _submission(conn: AsyncConnection, row: holding.Row, now: datetime) ->
         incident_id=UUID(said["incident_id"]) if said["incident_id"] else None,
         drill_id=row["drill_id"],
         masked=said["masked"],
+        # What was held before this was counted says nothing of it.
+        cleaned=said.get("cleaned", 0),
         digest=row["digest"],
         said=said,
         released_at=now,

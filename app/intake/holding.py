@@ -124,7 +124,7 @@ async def hold(
         "reason": reason,
         "text": text,
         "text_zh": text_zh,
-        "body": {**one.said, "masked": one.masked},
+        "body": {**one.said, "masked": one.masked, "cleaned": one.cleaned},
         "digest": one.digest,
         "level": str(level),
         "hazard": one.hazard.code,

@@ -67,6 +67,7 @@ def said(one: Submission, level: Level, reasons: Sequence[dict[str, str]]) -> Ro
         "given": one.given,
         "figures": one.figures,
         "masked": one.masked,
+        "cleaned": one.cleaned,
     }
 
 

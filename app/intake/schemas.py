@@ -1,7 +1,8 @@
+import re
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import UUID7, BaseModel, ConfigDict, Field
+from pydantic import UUID7, BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.core.times import AnyTime
 from app.hazards.cap import Certainty, Severity, Urgency
@@ -11,6 +12,17 @@ from app.reports.views import ReportView
 
 Count = Annotated[int, Field(ge=0, le=100_000_000, strict=True)]
 Measure = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False, strict=True)]
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def _of_whole_characters(value: object) -> object:
+    # Some devices cut a text in the middle of a character that takes two units. Its half becomes U+FFFF, which is no
+    # character either, but can be handled: it is left out, and counted, as all such are.
+    return _HALF.sub("\uffff", value) if isinstance(value, str) else value
+
+
+Typed = Annotated[str, BeforeValidator(_of_whole_characters)]
 
 
 class Location(BaseModel):
@@ -76,8 +88,10 @@ class ReportIn(BaseModel):
     certainty: Certainty = Certainty.UNKNOWN
     observed_at: AnyTime | None = Field(None, description="submitted_at by default")
     submitted_at: AnyTime
-    summary: str | None = Field(None, min_length=1, max_length=200, description="the hazard's name by default")
-    description: str = Field("", max_length=4000)
+    summary: Typed | None = Field(
+        None, description="the hazard's name by default; what is beyond 400 characters is told in the description"
+    )
+    description: Typed = Field("", description="of more than 20,000 characters the first")
     location: Location | None = None
     figures: Figures = Field(default_factory=Figures)
     incident_id: UUID | None = None

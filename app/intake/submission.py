@@ -10,10 +10,13 @@ from uuid import UUID
 from app.core import problems
 from app.core.caller import Caller
 from app.core.errors import Problem
-from app.core.texts import clean
+from app.core.texts import forgive
 from app.hazards.cap import Certainty, Severity, Urgency
 from app.hazards.catalogue import HAZARDS, Hazard
 from app.intake.schemas import ReportIn
+
+# In characters, after masking, which may double what was typed.
+SUMMARY, DESCRIPTION = 400, 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Submission:
     incident_id: UUID | None
     drill_id: UUID | None
     masked: int
+    cleaned: int
+    """How many characters were left out of its texts."""
     digest: str
     said: dict[str, Any]
     """What the digest was taken of, ready for JSON."""
@@ -61,9 +66,16 @@ def prepare(body: ReportIn, *, caller: Caller, now: datetime, node: str | None =
     if hazard is None:
         raise Problem(problems.HAZARD_UNKNOWN, pointer="/hazard", hazard=repr(body.hazard))
     observed_at = body.observed_at or body.submitted_at
+    summary, in_summary, out_of_summary = forgive(body.summary or "", multiline=False)
+    description, in_description, out_of_description = forgive(body.description)
+    if len(summary) > SUMMARY:
+        # The whole of it stands in the description: nothing that somebody typed is lost.
+        description = f"{summary}\n{description}".rstrip()
+        summary = f"{summary[: SUMMARY - 1].rstrip()}…"
     # A report of few bytes says no more than what it is: every reader has its hazard's name.
-    summary, in_summary = clean(body.summary or hazard.zh, pointer="/summary", multiline=False, required=True, most=200)
-    description, in_description = clean(body.description, pointer="/description")
+    summary = summary or hazard.zh
+    cut = max(0, len(description) - DESCRIPTION)
+    description = description[:DESCRIPTION].rstrip()
     node = body.node or node or caller.node
     figures = body.figures.model_dump(exclude_none=True)
     location = body.location
@@ -103,6 +115,7 @@ def prepare(body: ReportIn, *, caller: Caller, now: datetime, node: str | None =
         incident_id=body.incident_id,
         drill_id=body.drill_id,
         masked=in_summary + in_description,
+        cleaned=out_of_summary + out_of_description + cut,
         digest=sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest(),
         said=said,
     )

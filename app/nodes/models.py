@@ -32,7 +32,7 @@ class Node(Base):
     code: Mapped[str] = mapped_column(String(32), primary_key=True)
     city_id: Mapped[str] = mapped_column(ForeignKey("cities.city_id"))
     tier: Mapped[str] = mapped_column(String(8))
-    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    name: Mapped[str] = mapped_column(String)
     parent_code: Mapped[str | None] = mapped_column(ForeignKey("nodes.code"))
     opened_on: Mapped[date]
     closed_on: Mapped[date | None] = mapped_column(comment="first day it no longer exists")
@@ -62,7 +62,7 @@ class NodeSpan(Base):
     until: Mapped[date | None] = mapped_column(comment="first day it no longer held; none: it holds today")
     city_id: Mapped[str] = mapped_column(ForeignKey("cities.city_id"))
     tier: Mapped[str] = mapped_column(String(8))
-    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    name: Mapped[str] = mapped_column(String)
     parent_code: Mapped[str | None] = mapped_column(ForeignKey("nodes.code"))
 
     __table_args__ = (

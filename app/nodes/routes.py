@@ -228,8 +228,4 @@ async def _carry_out(request: Request, conn: AsyncConnection, made: merging.Plan
 
 
 def _name(text: str) -> str:
-    name, _ = clean(text, pointer="/name", multiline=False, required=True)
-    # Normalizing or masking may have made it longer.
-    if len(name) > NAME_LENGTH:
-        raise Problem(problems.INVALID, pointer="/name", count=1)
-    return name
+    return clean(text, pointer="/name", multiline=False, required=True, most=NAME_LENGTH)[0]

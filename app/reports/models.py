@@ -45,6 +45,7 @@ class Report(Base):
         Json, comment="what it said of a place or time that cannot be right: the columns hold what decides"
     )
     masked: Mapped[int] = mapped_column(comment="personal identifiers masked before storing")
+    cleaned: Mapped[int] = mapped_column(default=0, server_default="0", comment="characters left out of its texts")
     incident_id: Mapped[UUID]
     alert_id: Mapped[UUID | None]
     filed_by: Mapped[str] = mapped_column(ForeignKey("nodes.code"), comment="the office that filed it")
@@ -153,6 +154,7 @@ class ReportVersion(Base):
     given: Mapped[dict[str, Any] | None] = mapped_column(Json)
     figures: Mapped[dict[str, int | float]] = mapped_column(Json)
     masked: Mapped[int]
+    cleaned: Mapped[int] = mapped_column(default=0, server_default="0")
 
     __table_args__ = (ForeignKeyConstraint(["city_id", "report_id"], ["reports.city_id", "reports.id"]),)
 

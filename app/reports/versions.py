@@ -37,6 +37,7 @@ class VersionView(BaseModel):
     reasons: list[Reason]
     doubts: list[Doubt]
     masked: int
+    cleaned: int
 
 
 class Versions(BaseModel):

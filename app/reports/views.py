@@ -86,6 +86,9 @@ class ReportView(BaseModel):
     alert_id: UUID | None
     custody: list[CustodyView]
     masked: int = Field(description="how many personal identifiers were masked before storing")
+    cleaned: int = Field(
+        0, description="how many characters were left out: controls, marks of direction, what nobody sees"
+    )
     filed_by: str = Field(description="the office that filed it")
     account_id: UUID | None
     drill_id: UUID | None = Field(description="the drill it belongs to; none: it is real")
@@ -156,6 +159,7 @@ def report_view(row: Mapping[str, Any], custody: Sequence[Mapping[str, Any]], *,
             for held in custody
         ],
         masked=row["masked"],
+        cleaned=row["cleaned"],
         filed_by=row["filed_by"],
         account_id=row["account_id"] if with_account else None,
         drill_id=row["drill_id"],

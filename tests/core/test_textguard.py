@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.textguard import check, mask, tidy
+from app.core.textguard import check, mask, scrub, tidy
+from tests.core import textguard_before
 
 FINE = [
     "",
@@ -14,6 +15,9 @@ FINE = [
     "👍🏽 ❤️ ☎️ ‼️ ↔️",
     "🏳️‍🌈",
     "第 1️⃣ 组",
+    "ℹ️ ©️ ™️ Ⓜ️ ㊙️",
+    "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+    "𠮷野家 𰻞 㐂",
     "葛\U000e0100城村",
     "مى\u200dخو",
     "ᠮᠣ\u200dᠩ",
@@ -98,3 +102,50 @@ def test_masking_never_makes_text_that_check_refuses(text: str) -> None:
     masked, _ = mask(f"{text}电话13800138000")
 
     assert check(masked, multiline=True) is None
+
+
+# Whatever a keyboard, a gateway or a bad link makes of a text.
+anything = st.text(
+    alphabet=st.one_of(
+        st.characters(),
+        st.sampled_from("\x00\x1b\r\n\t\u200b\u200d\ufe0f\u202e\u2066\ufeff\uffff\U000e0067\U000e007f水a1🏴👩e\u0301"),
+    )
+)
+
+
+@given(anything, st.booleans())
+def test_what_is_scrubbed_is_taken_and_scrubbing_twice_is_once(text: str, multiline: bool) -> None:
+    kept, removed = scrub(text, multiline=multiline)
+
+    assert check(kept, multiline=multiline) is None
+    assert scrub(kept, multiline=multiline) == (kept, 0)
+    assert removed >= 0
+
+
+@given(anything, st.booleans())
+def test_what_was_taken_before_is_stored_as_it_was(text: str, multiline: bool) -> None:
+    before = textguard_before.tidy(text)
+
+    if textguard_before.check(before, multiline=multiline) is None:
+        assert scrub(text, multiline=multiline) == (before, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "removed"),
+    [
+        ("水\x00位\x1b上涨", "水位上涨", 2),
+        ("abc\u202edef\u2069", "abcdef", 2),
+        ("138\u200b0013\u20608000", "13800138000", 2),
+        ("\ud83d水位", "水位", 1),
+        ("一\r\n二", "一\n二", 0),
+        ("a\ufe0f\u200db", "ab", 2),
+        ("e\u200b\u0301", "é", 1),
+        ("ℹ️ 👨‍👩‍👧", "ℹ️ 👨‍👩‍👧", 0),
+    ],
+)
+def test_only_what_is_no_text_is_left_out(text: str, kept: str, removed: int) -> None:
+    assert scrub(text, multiline=True) == (kept, removed)
+
+
+def test_in_one_line_a_break_is_a_space() -> None:
+    assert scrub("一\r\n二\t三", multiline=False) == ("一 二 三", 0)

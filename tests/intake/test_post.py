@@ -202,8 +202,6 @@ async def test_a_report_just_ahead_of_the_servers_clock_is_taken(client: httpx.A
 BAD: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("an unknown field", {"colour": "red"}, 422, "invalid", "/colour"),
     ("a missing time", {"submitted_at": None}, 422, "invalid", "/submitted_at"),
-    ("an empty summary", {"summary": ""}, 422, "invalid", "/summary"),
-    ("a long summary", {"summary": "水" * 201}, 422, "invalid", "/summary"),
     ("a time without zone", {"observed_at": "2018-08-20T04:10:00"}, 422, "invalid", "/observed_at"),
     ("a unix time", {"observed_at": 1534709400}, 422, "invalid", "/observed_at"),
     ("a unix time in quotes", {"observed_at": "1534709400"}, 422, "invalid", "/observed_at"),
@@ -220,9 +218,6 @@ BAD: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("an unknown node", {"node": "999999999999"}, 422, "node_unknown", "/node"),
     ("a node outside the subtree", {"node": NEIGHBOUR}, 422, "node_unknown", "/node"),
     ("a node of another city", {"node": OTHER_CITY_VILLAGE}, 422, "node_unknown", "/node"),
-    ("a NUL", {"summary": "水\x00位"}, 422, "text_control", "/summary"),
-    ("bidi controls", {"description": "abc\u202edef"}, 422, "text_control", "/description"),
-    ("a lone surrogate", {"description": "\ud800"}, 422, "invalid", "/description"),
     ("an id that is no UUIDv7", {"id": str(uuid4())}, 422, "invalid", "/id"),
     ("an unknown kind", {"kind": "rumour"}, 422, "invalid", "/kind"),
     ("an unknown urgency", {"urgency": "Soon"}, 422, "invalid", "/urgency"),
