@@ -334,6 +334,12 @@ ROWS = [
         "ok 404:not_found ok 404:not_found ok 404:not_found",
     ),
     Row(
+        "POST /v1/nodes/{code}/reopen",
+        "admin",
+        at(f"/v1/nodes/{VILLAGE}/reopen", **REASON),
+        "ok 404:not_found ok 404:not_found ok 404:not_found",
+    ),
+    Row(
         "POST /v1/nodes/{code}/merge",
         "admin",
         at(f"/v1/nodes/{VILLAGE}/merge", into=THIRD, dry_run=True),

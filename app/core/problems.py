@@ -197,6 +197,18 @@ EXPIRY_PAST = Kind("expiry_past", 422, "A key expires in the future: choose a la
 # Nodes
 NODE_UNKNOWN = Kind("node_unknown", 422, "There is no node {code} in your subtree.", "您的辖区内没有节点 {code}。")
 NODE_CLOSED = Kind("node_closed", 422, "Node {code} is closed since {date}.", "节点 {code} 已于 {date} 撤销。")
+NODE_CLOSING = Kind(
+    "node_closing",
+    409,
+    "Node {code} is closed from {date} on. Withdraw that or choose another day first.",
+    "节点 {code} 将于 {date} 起撤销，请先撤回或更改该日期。",
+)
+NODE_NOT_CLOSED = Kind(
+    "node_not_closed",
+    409,
+    "Node {code} was not closed but became part of {into}. Split it from that one.",
+    "节点 {code} 并非撤销，而是并入 {into}，请从中拆分。",
+)
 NODE_TAKEN = Kind("node_taken", 409, "The code {code} is not free. Choose another.", "代码 {code} 不可用，请另选一个。")
 NODE_PARENT = Kind(
     "node_parent_wrong",

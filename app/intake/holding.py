@@ -1,6 +1,6 @@
 """What was written in time and comes too late: held, until the parent desk decides."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core import problems
-from app.core.clock import ZONE
+from app.core.clock import ZONE, day_of
 from app.core.database import Contention, insert_into
 from app.core.errors import Problem
 from app.drills.scope import of_drill
@@ -102,7 +102,7 @@ async def hold(
     await _leave_room(conn, one, sign_in_id, policy.quarantine.most_held)
     node = await _node(conn, one.node)
     reason, text, text_zh = _reason(one, node)
-    desk = await _desk(conn, node)
+    desk = await _desk(conn, node, day_of(now))
     level = triage(
         policy,
         Situation(
@@ -198,7 +198,7 @@ async def _node(conn: AsyncConnection, code: str) -> Any:
     return (await conn.execute(select(*columns).where(Node.code == code))).one()
 
 
-async def _desk(conn: AsyncConnection, node: Any) -> Any:
+async def _desk(conn: AsyncConnection, node: Any, today: date) -> Any:
     """The office above the node, or above what it has become part of."""
     while node.merged_into is not None:
         node = await _node(conn, node.merged_into)
@@ -207,7 +207,8 @@ async def _desk(conn: AsyncConnection, node: Any) -> Any:
     town = await _node(conn, node.parent_code)
     while town.merged_into is not None:
         town = await _node(conn, town.merged_into)
-    return await _node(conn, node.city_id) if town.closed_on is not None else town
+    is_closed = town.closed_on is not None and town.closed_on <= today
+    return await _node(conn, node.city_id) if is_closed else town
 
 
 def _reason(one: Submission, node: Any) -> tuple[str, str, str]:

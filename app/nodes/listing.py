@@ -2,13 +2,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, false, or_, select
+from sqlalchemy import ColumnElement, and_, false, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import aliased
 
 from app.core import paging, problems
 from app.core.caller import Caller
 from app.core.errors import Problem
-from app.nodes.models import CODE, Node, NodeSpan
+from app.nodes.models import CODE, Node, NodeChange, NodeSpan
 from app.nodes.scope import visible
 from app.nodes.spans import Row
 
@@ -89,6 +90,37 @@ async def history(conn: AsyncConnection, *, caller: Caller, code: str) -> list[R
         .order_by(NodeSpan.since)
     )
     return [dict(row) for row in rows.mappings()]
+
+
+async def changes(
+    conn: AsyncConnection, *, caller: Caller, ahead: bool | None, limit: int, cursor: str | None, today: date
+) -> tuple[list[Row], str | None]:
+    """The recorded changes of the caller's subtree, the last first, and the next page's cursor.
+
+    With `ahead` only those whose day has not come and that still hold; without it none of those, None: all.
+    """
+    last = aliased(NodeChange)
+    latest = select(func.max(last.at)).where(last.code == NodeChange.code).scalar_subquery()
+    is_ahead = and_(
+        NodeChange.kind == "closed", Node.closed_on > today, NodeChange.on == Node.closed_on, NodeChange.at == latest
+    )
+    query = (
+        select(*NodeChange.__table__.columns, Node.name, is_ahead.label("ahead"))
+        .join(Node, Node.code == NodeChange.code)
+        .where(visible(caller, NodeChange, NodeChange.code))
+    )
+    if ahead is not None:
+        query = query.where(is_ahead if ahead else ~func.coalesce(is_ahead, false()))
+    order = (NodeChange.at, NodeChange.id)
+    if cursor is not None:
+        query = query.where(tuple_(*order) < paging.decode_moment("node_changes", cursor))
+    query = query.order_by(*(column.desc() for column in order)).limit(limit + 1)
+    rows = [dict(row) for row in (await conn.execute(query)).mappings()]
+    after = None
+    if len(rows) > limit:
+        rows = rows[:limit]
+        after = paging.encode_moment("node_changes", rows[-1]["at"], rows[-1]["id"])
+    return rows, after
 
 
 def _exists(today: date) -> ColumnElement[bool]:

@@ -63,7 +63,7 @@ async def plan_merge(
     if source["tier"] == "city" or source["tier"] != target["tier"] or code == into:
         raise Problem(problems.NODE_MERGE, pointer="/into", code=code, into=into)
     for node, pointer in ((source, None), (target, "/into")):
-        if node["closed_on"] is not None:
+        if not service.is_open(node, today):
             raise service.closed_problem(node, pointer)
     if not target["opened_on"] <= on <= today or not source["opened_on"] < on:
         raise service.wrong_date(on)
@@ -97,7 +97,7 @@ async def plan_split(
         raise Problem(problems.PRECONDITION_FAILED, version=source["version"])
     if source["tier"] == "city":
         raise Problem(problems.NODE_SPLIT, pointer="/parts", code=code, part=parts[0].code)
-    if source["closed_on"] is not None:
+    if not service.is_open(source, today):
         raise service.closed_problem(source)
     if on > today or on <= source["opened_on"]:
         raise service.wrong_date(on)
@@ -114,7 +114,7 @@ async def plan_split(
                 raise Problem(problems.NODE_SPLIT, pointer="/parts", code=code, part=part.code)
             if on < known["closed_on"]:
                 raise service.wrong_date(on)
-            made = Change({**known, "parent_code": await _stood_under(conn, known)}, "reopened", code, "")
+            made = Change({**known, "parent_code": await stood_under(conn, known, today=today)}, "reopened", code, "")
             theirs = list(part.children) or await _came_with(conn, known)
             repointed |= await _had_merged(conn, part.code, code)
         if part.children and not set(part.children) <= children.keys():
@@ -194,14 +194,14 @@ async def _anew(conn: AsyncConnection, part: Part, source: Row, on: date) -> Cha
     return Change(node, "created", source["code"], source["parent_code"])
 
 
-async def _stood_under(conn: AsyncConnection, node: Row) -> str:
+async def stood_under(conn: AsyncConnection, node: Row, *, today: date) -> str:
     """What a node that stands again comes under: its parent of before, or what that is part of now."""
     parent = await _node(conn, node["parent_code"])
     assert parent is not None
     if parent["merged_into"] is not None:
         return str(parent["merged_into"])
-    if parent["closed_on"] is not None:
-        raise service.closed_problem(parent, "/parts")
+    if not service.is_open(parent, today):
+        raise service.closed_problem(parent)
     return str(parent["code"])
 
 

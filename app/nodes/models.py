@@ -2,7 +2,7 @@ import re
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database import Base, UtcDateTime
@@ -96,9 +96,11 @@ class NodeChange(Base):
     city_id: Mapped[str] = mapped_column(ForeignKey("cities.city_id"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True, comment="UUIDv7: in order of time")
     code: Mapped[str] = mapped_column(ForeignKey("nodes.code"))
+    # Also `withdrawn`: a closing that lay ahead.
     kind: Mapped[str] = mapped_column(String(12), comment="created, renamed, moved, closed, merged, reopened")
     old_parent: Mapped[str | None] = mapped_column(String(32), comment="what it stood under before")
     on: Mapped[date] = mapped_column(comment="the day from which it holds")
     at: Mapped[datetime] = mapped_column(UtcDateTime, comment="when it was recorded")
+    reason: Mapped[str | None] = mapped_column(Text, comment="why a closing was undone")
 
     __table_args__ = (Index(None, "code", "at"),)

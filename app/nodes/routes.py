@@ -13,7 +13,7 @@ from app.core.errors import Problem
 from app.core.paging import Cursor, Limit, Page
 from app.core.tags import IfMatch, located, tagged
 from app.core.texts import clean
-from app.nodes import csvfile, importing, listing, merging, service
+from app.nodes import csvfile, importing, listing, merging, reopening, service
 from app.nodes.csvfile import Parsed
 from app.nodes.models import CODE_PATTERN, NAME_LENGTH
 from app.nodes.schemas import (
@@ -24,6 +24,8 @@ from app.nodes.schemas import (
     NodeNew,
     NodePatch,
     NodeView,
+    RecordedChange,
+    ReopenIn,
     Span,
     SplitIn,
     Tier,
@@ -31,6 +33,7 @@ from app.nodes.schemas import (
     TreeChanges,
     import_result,
     node_view,
+    recorded_change,
     tree_changes,
     tree_view,
 )
@@ -128,6 +131,22 @@ async def import_nodes(
     return import_result(made, stored=True)
 
 
+@router.get("/changes")
+async def list_changes(
+    request: Request,
+    caller: SignedIn,
+    conn: Reading,
+    ahead: Annotated[bool | None, Query(description="Only what has still to come; false: only what holds.")] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[RecordedChange]:
+    """What was recorded of the tree of the caller's subtree, the last first; with `ahead` what may be withdrawn."""
+    rows, after = await listing.changes(
+        conn, caller=caller, ahead=ahead, limit=limit, cursor=cursor, today=_today(request)
+    )
+    return Page(items=[recorded_change(row) for row in rows], next=after)
+
+
 @router.get("/{code}")
 async def get_node(response: Response, caller: SignedIn, conn: Reading, code: Code, on: On = None) -> NodeView:
     """One node of the caller's subtree, or one above the caller."""
@@ -175,6 +194,30 @@ async def change_node(
         changes=changes,
         on=body.effective_on or today,
         today=today,
+        version=version,
+    )
+    await service.tell(conn, request.app.state.tree_listeners, told, now=_now(request))
+    return tagged(response, node_view(row))
+
+
+@router.post("/{code}/reopen")
+async def reopen_node(
+    request: Request,
+    response: Response,
+    caller: Admin,
+    conn: Writing,
+    code: Code,
+    body: ReopenIn,
+    version: IfMatch = None,
+) -> NodeView:
+    """Undo a closing that was a mistake, with the reason; one that lies ahead is withdrawn."""
+    row, told = await reopening.reopen(
+        conn,
+        caller=caller,
+        code=code,
+        on=body.effective_on,
+        reason=clean(body.reason, pointer="/reason", required=True)[0],
+        today=_today(request),
         version=version,
     )
     await service.tell(conn, request.app.state.tree_listeners, told, now=_now(request))

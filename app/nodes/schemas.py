@@ -1,7 +1,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -108,7 +108,10 @@ class NodeNew(BaseModel):
 
 
 class NodePatch(BaseModel):
-    """What changes of a node; what is left out stays. `null` takes a place or a population away."""
+    """What changes of a node; what is left out stays.
+
+    `null` takes a place or a population away, or withdraws a closing that lies ahead.
+    """
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"example": {"parent": "370783001000", "effective_on": "2018-08-01"}}
@@ -116,7 +119,9 @@ class NodePatch(BaseModel):
 
     name: Name | None = None
     parent: Code | None = None
-    closed_on: Day | None = Field(None, description="the first day it no longer exists")
+    closed_on: Day | None = Field(
+        None, description="the first day it no longer exists; while that lies ahead another one, or null: it stays"
+    )
     lat: Lat | None = None
     lon: Lon | None = None
     population: Population | None = None
@@ -124,13 +129,37 @@ class NodePatch(BaseModel):
 
     @model_validator(mode="after")
     def _says_what_changes(self) -> "NodePatch":
-        if any(getattr(self, name) is None for name in self.model_fields_set & {"name", "parent", "closed_on"}):
-            raise ValueError("name, parent and closed_on cannot be taken away")
+        if any(getattr(self, name) is None for name in self.model_fields_set & {"name", "parent"}):
+            raise ValueError("name and parent cannot be taken away")
         if self.model_fields_set & {"lat", "lon"} and (
             not {"lat", "lon"} <= self.model_fields_set or (self.lat is None) != (self.lon is None)
         ):
             raise ValueError("lat and lon go together")
         return self
+
+
+class ReopenIn(BaseModel):
+    """Why a closed node stands again."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"reason": "【演练】误撤销"}})
+
+    reason: str = Field(min_length=1, max_length=500)
+    effective_on: Day | None = Field(
+        None, description="from when; without it from the day it was closed, as if it had not been"
+    )
+
+
+class RecordedChange(BaseModel):
+    """A change of the tree, as it was recorded."""
+
+    node: str
+    name: str
+    kind: str = Field(description="created, renamed, moved, closed, withdrawn, merged or reopened")
+    on: date = Field(description="the day from which it holds")
+    recorded_at: datetime
+    old_parent: str | None
+    reason: str | None
+    ahead: bool = Field(description="its day has not come: it may still be corrected or withdrawn")
 
 
 class MergeIn(BaseModel):
@@ -234,6 +263,20 @@ class ImportResult(BaseModel):
 def node_view(row: Mapping[str, Any]) -> NodeView:
     """A row of `nodes` as the wire shows it."""
     return NodeView.model_construct(**_fields(row))
+
+
+def recorded_change(row: Mapping[str, Any]) -> RecordedChange:
+    """A row of `node_changes` as the wire shows it."""
+    return RecordedChange(
+        node=row["code"],
+        name=row["name"],
+        kind=row["kind"],
+        on=row["on"],
+        recorded_at=row["at"],
+        old_parent=row["old_parent"],
+        reason=row["reason"],
+        ahead=bool(row["ahead"]),
+    )
 
 
 def tree_view(rows: Sequence[Mapping[str, Any]]) -> Tree:

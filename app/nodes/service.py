@@ -23,8 +23,9 @@ _UNDER = {"town": "city", "village": "town"}
 class TreeChange:
     """Told to the application's tree listeners, in the transaction that makes the change.
 
-    A node is `created`, `renamed`, `moved` or `closed`; `merged`: it is part of `new_parent` since; `reopened`: it was
-    part of `old_parent`. `also` are further offices that see more or less since.
+    A node is `created`, `renamed`, `moved` or `closed`; `withdrawn`: it is not closed on that day after all; `merged`:
+    it is part of `new_parent` since; `reopened`: it was part of `old_parent`, or closed. `also` are further offices
+    that see more or less since.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class TreeChange:
     new_parent: str | None
     on: date
     also: tuple[str, ...] = ()
+    reason: str | None = None
 
 
 TreeListener = Callable[[AsyncConnection, Sequence[TreeChange], datetime], Awaitable[None]]
@@ -52,7 +54,7 @@ async def create(
     if on > today:
         raise wrong_date(on)
     parent = await in_subtree(conn, caller, values["parent_code"], pointer="/parent")
-    _check_parent(values["tier"], parent, on)
+    _check_parent(values["tier"], parent, on, today)
     row = {**values, "city_id": caller.city_id, "opened_on": on, "closed_on": None, "version": 1}
     new = insert_into(conn.dialect.name, Node).values(row).on_conflict_do_nothing().returning(Node.code)
     if (await conn.execute(new)).one_or_none() is None:
@@ -65,6 +67,8 @@ async def change(
     conn: AsyncConnection, *, caller: Caller, code: str, changes: Row, on: date, today: date, version: int | None
 ) -> tuple[Row, list[TreeChange]]:
     """Rename, move, close or describe a node; a new name or parent holds from the day `on`.
+
+    A closing that lies ahead takes another day, or with `closed_on` None is withdrawn.
 
     A Problem (412) when `version` is given and is not the node's; (422, 409) when the tree or its history
     does not allow it.
@@ -79,7 +83,8 @@ async def change(
     if not changes:
         return row, []
     if "parent_code" in changes:
-        _check_parent(row["tier"], await in_subtree(conn, caller, changes["parent_code"], pointer="/parent"), on)
+        parent = await in_subtree(conn, caller, changes["parent_code"], pointer="/parent")
+        _check_parent(row["tier"], parent, on, today)
     since = (await spans.last_days(conn, [code]))[code]
     if changes.keys() & {"name", "parent_code"}:
         if not spans.may_begin(on, since=since, closed_on=row["closed_on"], today=today):
@@ -87,8 +92,10 @@ async def change(
         called = {key: changes.get(key, row[key]) for key in ("name", "parent_code")}
         await spans.begin(conn, [{**row, **called}], since={code: since}, on=on)
         since = on
-    if "closed_on" in changes:
+    if changes.get("closed_on") is not None:
         await _close(conn, row | changes, since=since)
+    elif "closed_on" in changes:
+        await _withdraw(conn, row | changes, since=since)
     changes["version"] = row["version"] + 1
     await conn.execute(update(Node).where(Node.code == code).values(**changes))
     return row | changes, changes_of(row, changes, on)
@@ -96,7 +103,9 @@ async def change(
 
 def changes_of(row: Row, changes: Row, on: date) -> list[TreeChange]:
     """What the listeners are told when these columns of a node change."""
-    kinds = {"parent_code": "moved", "name": "renamed", "closed_on": "closed"}
+    closing = "withdrawn" if changes.get("closed_on", "") is None else "closed"
+    kinds = {"parent_code": "moved", "name": "renamed", "closed_on": closing}
+    days = {"closed": changes.get("closed_on"), "withdrawn": row["closed_on"]}
     old, new = row["parent_code"], changes.get("parent_code", row["parent_code"])
     return [
         TreeChange(
@@ -105,7 +114,7 @@ def changes_of(row: Row, changes: Row, on: date) -> list[TreeChange]:
             row["city_id"],
             old if kind == "moved" else new,
             new,
-            changes["closed_on"] if kind == "closed" else on,
+            days.get(kind) or on,
         )
         for key, kind in kinds.items()
         if key in changes
@@ -131,6 +140,7 @@ async def tell(
                 "old_parent": None if told.kind == "reopened" else told.old_parent,
                 "on": told.on,
                 "at": now,
+                "reason": told.reason,
             }
             for told in changes
         ]
@@ -168,9 +178,14 @@ async def in_subtree(
     return dict(row)
 
 
-def _check_parent(tier: str, parent: Row, on: date) -> None:
-    if parent["closed_on"] is not None:
+def _check_parent(tier: str, parent: Row, on: date, today: date) -> None:
+    if not is_open(parent, today):
         raise closed_problem(parent, "/parent")
+    if parent["closed_on"] is not None:
+        # Nothing may be under it on that day.
+        raise Problem(
+            problems.NODE_CLOSING, pointer="/parent", code=parent["code"], date=parent["closed_on"].isoformat()
+        )
     if _UNDER.get(tier) != parent["tier"]:
         raise Problem(problems.NODE_PARENT, pointer="/parent", tier=tier, parent=parent["code"])
     if parent["opened_on"] > on:
@@ -189,6 +204,15 @@ async def _close(conn: AsyncConnection, row: Row, *, since: date) -> None:
     if closed_on <= since or (await conn.execute(outlived)).one_or_none() is not None:
         raise wrong_date(closed_on, "/closed_on")
     await spans.end(conn, row["code"], since=since, until=closed_on)
+
+
+async def _withdraw(conn: AsyncConnection, row: Row, *, since: date) -> None:
+    """The node's last span, begun on `since`, ends no more; what it stands under may not be closed ahead either."""
+    above = select(Node.closed_on).where(Node.code == row["parent_code"])
+    closed_on = (await conn.execute(above)).scalar_one_or_none()
+    if closed_on is not None:
+        raise Problem(problems.NODE_CLOSING, code=row["parent_code"], date=closed_on.isoformat())
+    await spans.end(conn, row["code"], since=since, until=None)
 
 
 def closed_problem(row: Row, pointer: str | None = None) -> Problem:

@@ -72,8 +72,8 @@ async def resume(conn: AsyncConnection, node: Row, *, on: date) -> None:
     await conn.execute(insert(NodeSpan), [_span(node, since=on, until=None)])
 
 
-async def end(conn: AsyncConnection, code: str, *, since: date, until: date) -> None:
-    """The last span, which began on `since`, ends: the node is closed from `until` on."""
+async def end(conn: AsyncConnection, code: str, *, since: date, until: date | None) -> None:
+    """The last span, which began on `since`, ends: the node is closed from `until` on; None: it stays open."""
     await conn.execute(_END, [{"span_code": code, "span_since": since, "new_until": until}])
 
 

@@ -147,9 +147,9 @@ async def test_nothing_comes_under_a_town_that_will_close_and_nothing_there_outl
     await patch(FAR_VILLAGE, closed_on="2018-09-01")
     assert (await patch(OTHER_TOWN, closed_on="2018-09-01")).status_code == 200
 
-    assert (await patch(VILLAGE, parent=OTHER_TOWN)).json()["code"] == "node_closed"
+    assert (await patch(VILLAGE, parent=OTHER_TOWN)).json()["code"] == "node_closing"
     new = {"code": "n-1", "name": "村", "tier": "village", "parent": OTHER_TOWN}
-    assert (await client.post("/v1/nodes", json=new, headers=as_(CITY, "admin"))).json()["code"] == "node_closed"
+    assert (await client.post("/v1/nodes", json=new, headers=as_(CITY, "admin"))).json()["code"] == "node_closing"
     assert (await patch(FAR_VILLAGE, closed_on="2018-09-02")).json()["code"] == "node_date_wrong"
     assert (await patch(FAR_VILLAGE, closed_on="2018-08-31")).status_code == 200
 
