@@ -24,6 +24,7 @@ from app.demo import trial as demo_trial
 from app.evaluation import command as ledger_command
 from app.evaluation import differences, simulation
 from app.evaluation import ledger as ledger_of_warning
+from app.feed.revocations import Revocations
 from app.feed.service import new_epoch
 from app.field import command as field_command
 from app.hazards.policy import PolicyError, load_policy
@@ -53,6 +54,7 @@ def refuse(line: str) -> NoReturn:
 def _with_database(work: Callable[[Database], Coroutine[Any, Any, Answer]]) -> Answer:
     async def run() -> Answer:
         database = Database(Settings().database_url, pool=1)
+        database.before_commit.append(Revocations(SystemClock()).record)
         try:
             return await work(database)
         finally:

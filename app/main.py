@@ -43,6 +43,7 @@ from app.drills.routes import router as drills_router
 from app.evaluation.routes import router as evaluation_router
 from app.feed import service as feed
 from app.feed.heads import Heads
+from app.feed.revocations import Revocations
 from app.feed.service import Advanced
 from app.figures.routes import router as figures_router
 from app.hazards.policy import load_policy
@@ -122,6 +123,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
     state.timers = _timers(state)
     state.wake_deliveries = next(timer for timer in state.timers if timer.name == "deliveries").wake
     state.tree_listeners = [alerts.follow_tree]
+    database.before_commit.append(Revocations(clock).record)
     database.listeners += [state.heads.heard, state.callers.heard, logged.heard, partial(_wake, state.timers)]
 
     errors.install(app)

@@ -60,7 +60,16 @@ _KEY = (
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """Announced after commit: this sign-in, account or key is good no longer."""
+    """Announced: this sign-in, account or key of an office is good no longer, or no longer for the same."""
+
+    id: UUID
+    city_id: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """Announced after commit: a sign-in goes on with other tokens."""
 
     id: UUID
 
@@ -137,7 +146,7 @@ class Callers:
         """A listener of the database: forget what was revoked here, and everybody when the tree changes."""
         if isinstance(message, TreeChange):
             self.forget_all()
-        if isinstance(message, Revoked):
+        if isinstance(message, Revoked | Replaced):
             self._forgotten += 1
             self._known = {token: known for token, known in self._known.items() if message.id not in known.ids}
 
@@ -175,6 +184,7 @@ class Callers:
             account_id=row.id,
             sign_in_id=row.sign_in_id,
             lapse=lapse,
+            expires_at=row.expires_at,
         )
         return _Known(
             caller, (row.id, row.sign_in_id), self._expiry(row.expires_at, lapse), self._monotonic() + self._seconds
@@ -187,7 +197,14 @@ class Callers:
             return None
         lapse = lapse_of(row.revoked_at, row.closed_on, row.closed_at, self._clock.now())
         caller = Caller(
-            row.city_id, row.node_code, row.tier, frozenset(row.scopes), row.label, key_id=row.id, lapse=lapse
+            row.city_id,
+            row.node_code,
+            row.tier,
+            frozenset(row.scopes),
+            row.label,
+            key_id=row.id,
+            lapse=lapse,
+            expires_at=row.expires_at,
         )
         return _Known(caller, (row.id,), self._expiry(row.expires_at, lapse), self._monotonic() + self._seconds)
 

@@ -126,12 +126,17 @@ async def set_password(
 
 async def end_sign_ins(conn: AsyncConnection, account_id: UUID, *, spare: UUID | None = None) -> None:
     """End all sign-ins of an account, but `spare`."""
-    query = select(Token.sign_in_id).where(Token.account_id == account_id).distinct()
-    ended = [found for found in (await conn.execute(query)).scalars() if found != spare]
+    query = (
+        select(Token.sign_in_id, Account.city_id, Account.node_code)
+        .join(Account, Account.id == Token.account_id)
+        .where(Token.account_id == account_id)
+        .distinct()
+    )
+    ended = [Revoked(*found) for found in await conn.execute(query) if found.sign_in_id != spare]
     if ended:
-        await conn.execute(delete(Token).where(Token.sign_in_id.in_(ended)))
-    for sign_in_id in ended:
-        announce(conn, Revoked(sign_in_id))
+        await conn.execute(delete(Token).where(Token.sign_in_id.in_([one.id for one in ended])))
+    for one in ended:
+        announce(conn, one)
 
 
 def told(conn: AsyncConnection, row: dict[str, Any], did: str, *, caller: Caller | None) -> None:
@@ -144,6 +149,6 @@ async def _change(
 ) -> dict[str, Any]:
     await conn.execute(update(Account).where(Account.id == row["id"]).values(changes))
     row = {**row, **changes}
-    announce(conn, Revoked(row["id"]))
+    announce(conn, Revoked(row["id"], row["city_id"], row["node_code"]))
     told(conn, row, did, caller=caller)
     return row

@@ -99,7 +99,7 @@ async def revoke_key(conn: AsyncConnection, *, caller: Caller, key_id: UUID, now
     _may_do_all(caller, frozenset(row["scopes"]))
     if row["revoked_at"] is None:
         await conn.execute(update(ApiKey).where(ApiKey.id == key_id).values(revoked_at=now))
-        announce(conn, Revoked(key_id))
+        announce(conn, Revoked(key_id, row["city_id"], row["node_code"]))
 
 
 async def list_accounts(

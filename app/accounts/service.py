@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts import marks
-from app.accounts.callers import Revoked, is_closed, lapse_of
+from app.accounts.callers import Replaced, Revoked, is_closed, lapse_of
 from app.accounts.models import Account, Code, Mark, Token
 from app.accounts.tokens import ACCESS, REFRESH, digest, new_token, next_token
 from app.core import problems
@@ -141,7 +141,7 @@ async def refresh(conn: AsyncConnection, *, token: str, lives: Lives, hand_in: t
     pair = Pair(next_token(ACCESS, token=token, salt=salt), next_token(REFRESH, token=token, salt=salt))
     again = Token.token_hash == digest(pair.refresh)
     await conn.execute(delete(Token).where(others, (Token.kind == "access") | again))
-    announce(conn, Revoked(row.sign_in_id))
+    announce(conn, Replaced(row.sign_in_id))
     await _keep(conn, pair, account_id=row.account_id, sign_in_id=row.sign_in_id, lives=lives, now=now)
     return pair
 
@@ -193,5 +193,15 @@ async def _keep(
 
 
 async def _end_sign_in(conn: AsyncConnection, sign_in_id: UUID) -> None:
+    whose = (
+        select(Account.city_id, Account.node_code)
+        .join(Token, Token.account_id == Account.id)
+        .where(Token.sign_in_id == sign_in_id)
+        .limit(1)
+    )
+    row = (await conn.execute(whose)).one_or_none()
+    if row is None:
+        # Another was first.
+        return
     await conn.execute(delete(Token).where(Token.sign_in_id == sign_in_id))
-    announce(conn, Revoked(sign_in_id))
+    announce(conn, Revoked(sign_in_id, row.city_id, row.node_code))

@@ -10,8 +10,9 @@ from app.alerts.service import TOPIC
 from app.alerts.sightings import Sightings
 from app.alerts.views import AlertChange, AlertChanges, alert_told
 from app.core.caller import Caller, current_caller
+from app.core.clock import Clock
 from app.core.database import Database, DatabaseAway, database_of
-from app.core.errors import Problem
+from app.core.errors import Problem, language_of
 from app.feed import cursors
 from app.feed import service as feed
 from app.feed.following import follow
@@ -25,6 +26,7 @@ async def changes(
     database: Database,
     heads: Heads,
     sightings: Sightings,
+    clock: Clock,
     *,
     caller: Caller,
     since: str | None,
@@ -32,11 +34,15 @@ async def changes(
     wait: float,
     drill_id: UUID | None = None,
 ) -> AlertChanges:
-    """What happened to the caller's alerts after `since`; Problems for a wrong (400) or old (410) cursor."""
+    """What happened to the caller's alerts after `since`; Problems for a wrong (400) or old (410) cursor.
+
+    A Problem (401) when the sign-in ends meanwhile.
+    """
     found = await follow(
         database,
         heads,
-        city_id=caller.city_id,
+        clock=clock,
+        caller=caller,
         topic=TOPIC,
         within=feed.within(caller),
         since=cursors.decode(since) if since else cursors.START,
@@ -84,6 +90,7 @@ async def stream(
                 database,
                 heads,
                 state.sightings,
+                state.clock,
                 caller=caller,
                 since=found.cursor,
                 limit=STREAM_LIMIT,
@@ -92,7 +99,7 @@ async def stream(
             )
         except Problem as problem:
             # The answer has begun: what would have been its status goes out as an event, and the stream ends.
-            yield ServerSentEvent(event="problem", data=problem.body())
+            yield ServerSentEvent(event="problem", data=problem.body(language_of(request)))
             return
         except DatabaseAway:
             # The client comes back after `retry`.

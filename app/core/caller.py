@@ -47,6 +47,8 @@ class Caller:
     sign_in_id: UUID | None = None
     key_id: UUID | None = None
     lapse: Lapse | None = None
+    # When its token or key ends by itself.
+    expires_at: datetime | None = None
     # Not who asks with HEAD: an answer without a body opens nothing and tells nobody.
     sees: bool = True
 

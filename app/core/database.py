@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -144,6 +144,8 @@ class Database:
         self.url: URL = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.listeners: list[Callable[[object], None]] = []
+        # Each runs last in a transaction that announced something, and may still write.
+        self.before_commit: list[Callable[[AsyncConnection, Sequence[object]], Awaitable[None]]] = []
         if self.is_sqlite:
             if self.url.database and self.url.database != ":memory:":
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -183,6 +185,9 @@ class Database:
                 conn.info.pop("announcements", None)
                 async with conn.begin():
                     yield conn
+                    if announced := tuple(conn.info.get("announcements", ())):
+                        for settle in self.before_commit:
+                            await settle(conn, announced)
                 announcements = conn.info.pop("announcements", ())
         except Exception as error:
             if is_away(error):

@@ -138,6 +138,12 @@ SIGN_IN_INVALID = Kind(
     "This token or key is unknown, expired or revoked. Sign in again.",
     "令牌或密钥无效、已过期或已撤销，请重新登录。",
 )
+SIGN_IN_CHANGED = Kind(
+    "sign_in_changed",
+    401,
+    "The role or the office of this sign-in was changed meanwhile. Ask again, and list again what you follow.",
+    "此登录的角色或单位刚刚变更，请重新请求，并重新列出所关注的内容。",
+)
 CREDENTIALS_WRONG = Kind("credentials_wrong", 401, "The username or the password is wrong.", "用户名或密码错误。")
 CODE_WRONG = Kind(
     "code_wrong",

@@ -4,6 +4,9 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement
 
+from app.accounts.standing import ended, standing
+from app.core.caller import Caller
+from app.core.clock import Clock
 from app.core.database import Database
 from app.feed import service
 from app.feed.cursors import Position
@@ -15,7 +18,8 @@ async def follow(
     database: Database,
     heads: Heads,
     *,
-    city_id: str,
+    clock: Clock,
+    caller: Caller,
     topic: str,
     within: ColumnElement[bool],
     since: Position,
@@ -29,9 +33,13 @@ async def follow(
 
     Of what is real, or of one drill, and of the tree (`of_tree`, as in `read`). The answer's position is advanced also
     when nothing matched. No connection is held while waiting.
+    A Problem (401) at once when the caller's sign-in ends meanwhile, wherever it was revoked, or expires.
     """
-    until = monotonic() + wait
+    city_id, until = caller.city_id, monotonic() + wait
     while True:
+        now = clock.now()
+        if caller.expires_at is not None and caller.expires_at <= now:
+            raise ended(None)
         if heads.latest(city_id) == since:
             found = Entries((), since, 0)
         else:
@@ -45,9 +53,12 @@ async def follow(
                     limit=limit,
                     drill_id=drill_id,
                     of_tree=of_tree,
+                    standing=standing(caller, now),
                 )
         left = until - monotonic()
         if found.entries or left <= 0 or heads.stopping:
             return found
+        if caller.expires_at is not None:
+            left = min(left, (caller.expires_at - now).total_seconds())
         since = found.position
         await heads.wait(city_id, beyond=since, seconds=left)

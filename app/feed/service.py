@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.accounts.standing import SAME, ended
 from app.core import problems
 from app.core.caller import Caller
 from app.core.database import announce, insert_into
@@ -16,6 +17,9 @@ from app.core.ids import new_id
 from app.feed.cursors import START, Position
 from app.feed.models import FeedAudience, FeedEvent, FeedHead
 from app.nodes.scope import visible
+
+# The topic of what no reader is told: it moves the end of the log, and so wakes those who wait.
+INTERNAL = "internal"
 
 _INSERT = insert(FeedEvent)
 _INSERT_AUDIENCE = insert(FeedAudience)
@@ -126,14 +130,15 @@ def _take_numbers(dialect: str) -> Any:
 
 
 def within(caller: Caller) -> ColumnElement[bool]:
-    """The condition that keeps a reader of the log inside the caller's subtree."""
+    """The condition that keeps a reader of the log inside the caller's subtree, and from what is internal."""
+    told = FeedEvent.topic != INTERNAL
     own = visible(caller, FeedEvent)
     if caller.tier == "city":
-        return own
+        return and_(told, own)
     also = exists().where(
         FeedAudience.city_id == FeedEvent.city_id, FeedAudience.seq == FeedEvent.seq, visible(caller, FeedAudience)
     )
-    return or_(own, also)
+    return and_(told, or_(own, also))
 
 
 async def head(conn: AsyncConnection, *, city_id: str) -> Head:
@@ -156,13 +161,15 @@ async def read(
     limit: int,
     drill_id: UUID | None = None,
     of_tree: str | None = None,
+    standing: ColumnElement[str | None] | None = None,
 ) -> Entries:
     """The entries after `since` in order, about `limit` of them, cut only between operations.
 
     Of what is real, or of one drill; `of_tree` is a type that tells of the tree, which is the same in every drill.
 
     One statement, so that the entries and the end of the log are of one moment. A Problem (410) when
-    `since` is older than what is kept or of another epoch: nothing is ever skipped silently.
+    `since` is older than what is kept or of another epoch: nothing is ever skipped silently. A Problem (401) when
+    `standing` (of accounts) says that the reader's sign-in has ended: what was revoked before an entry hides it.
     """
     of_drill = FeedEvent.drill_id.is_(None) if drill_id is None else FeedEvent.drill_id == drill_id
     if of_tree is not None:
@@ -186,6 +193,7 @@ async def read(
                 FeedEvent.at,
                 FeedEvent.type,
                 FeedEvent.body,
+                (literal(SAME) if standing is None else standing).label("standing"),
             )
             .select_from(FeedHead)
             .join(FeedEvent, wanted, isouter=True)
@@ -198,6 +206,8 @@ async def read(
         if since != START:
             raise Problem(problems.CURSOR_EXPIRED)
         return Entries((), START, 0)
+    if rows[0].standing != SAME:
+        raise ended(rows[0].standing)
     epoch, last_seq, kept_from = rows[0].epoch, rows[0].last_seq, rows[0].kept_from
     if since == START:
         expired = kept_from > 1

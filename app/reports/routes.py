@@ -68,6 +68,7 @@ async def follow_changes(
     return await service.changes(
         database_of(request),
         heads_of(request),
+        request.app.state.clock,
         caller=caller,
         since=since,
         limit=limit,

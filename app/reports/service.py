@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core import paging, problems
 from app.core.caller import Caller, may_know_person
-from app.core.clock import day_of
+from app.core.clock import Clock, day_of
 from app.core.database import Database, among, insert_into
 from app.core.errors import Problem
 from app.drills.scope import of_drill
@@ -265,6 +265,7 @@ async def follow_tree(conn: AsyncConnection, changed: Sequence[TreeChange], now:
 async def changes(
     database: Database,
     heads: Heads,
+    clock: Clock,
     *,
     caller: Caller,
     since: str | None,
@@ -280,7 +281,8 @@ async def changes(
     found = await follow(
         database,
         heads,
-        city_id=caller.city_id,
+        clock=clock,
+        caller=caller,
         topic=TOPIC,
         within=or_(feed.within(caller), _held(caller, FeedEvent, FeedEvent.subject_id)),
         since=cursors.decode(since) if since else START,
