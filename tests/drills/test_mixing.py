@@ -37,6 +37,7 @@ NEITHER = {
     "/v1/accounts",
     "/v1/keys",
     "/v1/nodes",
+    "/v1/nodes/changes",
     "/v1/nodes/{code}/subtree",
     "/v1/nodes/{code}/history",
     "/v1/hazards",
